@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* What the processor sees of the board: RAM as one host range with a flag byte a page, everything else
+ * by calls. machine/ implements it; tests in cpu/ use the flat one of tests/unit/flat_bus.c. */
+#ifndef UV_CPU_BUS_H
+#define UV_CPU_BUS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { PAGE_SHIFT = 12, PAGE_SIZE = 4096 };
+
+enum page_flag {
+    PAGE_RAM = 1,   /* host memory at ram + physical address, readable */
+    PAGE_ROM = 2,   /* with PAGE_RAM: writes are dropped */
+    PAGE_CODE = 4,  /* decoded blocks exist: writes take the slow path (engine.c) */
+    PAGE_DIRTY = 8, /* written since the last snapshot */
+    PAGE_TABLE = 16 /* reserved for the paging-structure cache */
+};
+
+struct bus {
+    uint8_t *ram;        /* host address of guest-physical 0; holes are unmapped */
+    uint8_t *page_flags; /* enum page_flag, one byte for each page below ram_top */
+    uint64_t ram_top;    /* bytes covered by ram/page_flags, holes included */
+    void *opaque;
+
+    /* Access to anything that is not PAGE_RAM; size 1, 2, 4 or 8 (never crosses 8-byte alignment).
+     * Unclaimed addresses read all ones and drop writes. cpu_id tells which local APIC answers. */
+    uint64_t (*mmio_read)(void *opaque, int cpu_id, uint64_t address, uint32_t size);
+    void (*mmio_write)(void *opaque, int cpu_id, uint64_t address, uint32_t size, uint64_t value);
+    uint32_t (*port_read)(void *opaque, int cpu_id, uint16_t port, uint32_t size);
+    void (*port_write)(void *opaque, int cpu_id, uint16_t port, uint32_t size, uint32_t value);
+
+    /* External interrupts: is INTR asserted for this processor, and INTA: returns the vector, or -1
+     * when nothing is pending any more. */
+    bool (*intr_pending)(void *opaque, int cpu_id);
+    int (*intr_acknowledge)(void *opaque, int cpu_id);
+
+    /* CR8 / x2APIC MSRs / IA32_APIC_BASE belong to the local APIC. MSR calls: 1 handled, 0 not mine,
+     * -1 #GP(0). */
+    uint64_t (*tpr_read)(void *opaque, int cpu_id);
+    void (*tpr_write)(void *opaque, int cpu_id, uint64_t value);
+    int (*msr_read)(void *opaque, int cpu_id, uint32_t index, uint64_t *value);
+    int (*msr_write)(void *opaque, int cpu_id, uint32_t index, uint64_t value);
+
+    /* FERR#/IGNNE#: an unmasked x87 exception with CR0.NE = 0. */
+    void (*ferr)(void *opaque, int cpu_id);
+};
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/* One logical processor: architectural state (`s`), everything derived from it, and its connections.
+ * Derived members can be dropped at any moment (cpu_drop_derived) without changing behaviour. */
+#ifndef UV_CPU_CPU_H
+#define UV_CPU_CPU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cpu/bus.h"
+#include "cpu/probe.h"
+#include "cpu/state.h"
+#include "cpu/virt.h"
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+struct cpu_model;
+struct engine; /* decoded blocks, engine.c */
+struct block;
+struct tlb; /* tlb.h */
+
+/* Lazy flags: result sign-extended to 64 bits plus a vector (flags.h). Canonical RFLAGS are in
+ * s.rflags after cpu_flush_flags(); the system bits of s.rflags are always current. */
+struct lazy_flags {
+    uint64_t result;
+    uint64_t aux;
+};
+
+enum fault_class {
+    FAULT_NONE,
+    FAULT_EXCEPTION,    /* fault.event */
+    FAULT_SECOND_STAGE, /* fault.gpa: EPT violation / misconfiguration, nested page fault */
+    FAULT_VIRT,         /* an exit decided inside a memory access (APIC page); the context knows */
+    FAULT_EXACT         /* not a fault: redo this one instruction alone at exact time (MMIO, code write) */
+};
+
+struct fault {
+    enum fault_class kind;
+    struct event event;
+    struct gpa_query gpa;
+    uint32_t virt_reason; /* for the context's own use */
+    uint64_t virt_info;
+};
+
+/* Why cpu_run() came back. */
+enum run_stop {
+    STOP_BUDGET,   /* reached the cycle asked for */
+    STOP_IDLE,     /* HLT, MWAIT, shutdown or wait-for-SIPI with nothing pending */
+    STOP_SHUTDOWN, /* triple fault outside any guest */
+    STOP_DEBUG,    /* breakpoint or step for a debugger */
+    STOP_REQUEST   /* cpu_request_stop() */
+};
+
+enum attention {
+    ATT_INTR = 1,
+    ATT_NMI = 2,
+    ATT_SMI = 4,
+    ATT_INIT = 8,
+    ATT_SIPI = 16,
+    ATT_SHADOW = 32,   /* an interrupt shadow is open and must be closed after one instruction */
+    ATT_TRAP = 64,     /* TF or pending debug exceptions */
+    ATT_CODE_BP = 128, /* an enabled instruction breakpoint: exact path */
+    ATT_VIRT = 256,    /* a boundary point of the context is wanted */
+    ATT_IDLE = 512,    /* activity is not ACTIVE */
+    ATT_STOP = 1024,
+    ATT_INSN_PROBE = 2048
+};
+
+struct cpu {
+    struct cpu_state s; /* first: handlers index gpr[] from the struct's address */
+
+    /* Hot derived state. */
+    struct lazy_flags fl;
+    int64_t budget;       /* cycles left before cycle_limit; now = cycle_limit - budget */
+    uint64_t cycle_limit;
+    uint32_t attention; /* enum attention; 0: run blocks */
+    uint32_t mode;      /* decode mode, stack size and further block-key bits (engine.h) */
+    struct tlb *tlb;
+    uint32_t tlb_tag;   /* VPID/ASID tag of the current context; 0 outside */
+    uint32_t mmu_index; /* 0 supervisor, 1 user, ... (tlb.h) */
+    bool exact;         /* executing one instruction alone: MMIO and code writes allowed */
+    bool stop_requested;
+    uint8_t id;
+    uint8_t phys_bits, lin_bits;
+
+    struct fault fault;
+    struct engine *engine;
+    const struct block *block; /* being executed */
+
+    /* Configuration and connections, constant after cpu_create. */
+    const struct cpu_model *model;
+    uint64_t features[8]; /* bit FEAT_x: advertised */
+    struct bus *bus;
+    struct probe_bus *probes;
+
+    /* Virtualization. */
+    const struct virt_ops *virt; /* current context, never NULL */
+    const struct virt_ext *ext;  /* NULL: the model has none */
+    void *ext_state;
+    uint64_t icpt_armed[(ICPT_COUNT + 63) / 64];
+    uint64_t apic_access_page; /* host-physical, ~0 none */
+    uint64_t second_stage_root; /* distinguishes translations; ~0 none */
+
+    /* Derived caches of the cold kind, owned by the file named. */
+    void *mmu_cache;   /* paging.c */
+    void *debug_hooks; /* gdb breakpoints and watchpoints, debug_stub.c */
+};
+
+static inline bool icpt_armed(const struct cpu *c, enum icpt id)
+{
+    return (c->icpt_armed[id / 64] >> (id % 64) & 1) != 0;
+}
+static inline bool has_feature(const struct cpu *c, unsigned feat)
+{
+    return (c->features[feat / 64] >> (feat % 64) & 1) != 0;
+}
+static inline uint64_t *rip_of(struct cpu *c) { return &c->s.gpr[REG_RIP]; }
+
+/* Time now: machine cycles, all vCPUs on one scale. Inside a SOLO instruction or the exact path this
+ * includes that instruction's own cost. */
+static inline uint64_t cpu_now(const struct cpu *c) { return c->cycle_limit - (uint64_t)c->budget; }
+
+/* Mode predicates. */
+static inline bool in_long_mode(const struct cpu *c) { return (c->s.efer & EFER_LMA) != 0; }
+static inline bool in_64bit(const struct cpu *c)
+{
+    return in_long_mode(c) && (c->s.seg[SEG_CS].ar & AR_L) != 0;
+}
+static inline bool in_v86(const struct cpu *c) { return (c->s.rflags & FL_VM) != 0; }
+static inline bool in_real(const struct cpu *c) { return (c->s.cr0 & CR0_PE) == 0; }
+static inline bool in_protected(const struct cpu *c) { return !in_real(c) && !in_v86(c); }
+
+/* features: FEAT_ bits wanted (already reduced to what the model and the build offer). NULL on
+ * exhausted memory. */
+struct cpu *cpu_create(int id, const struct cpu_model *model, const uint64_t *features, struct bus *bus,
+                       struct probe_bus *probes);
+void cpu_destroy(struct cpu *c);
+void cpu_reset(struct cpu *c); /* power-on / RESET#: SDM 3A 10.1 */
+void cpu_init_reset(struct cpu *c); /* INIT: keeps FPU, MSRs, caches */
+void cpu_drop_derived(struct cpu *c);
+
+/* Runs until machine cycle `until` or an earlier stop. Resumes exactly where it stopped. */
+enum run_stop cpu_run(struct cpu *c, uint64_t until);
+/* A device scheduled something earlier than the current limit: stop there instead. */
+void cpu_limit(struct cpu *c, uint64_t cycle);
+void cpu_request_stop(struct cpu *c);
+
+/* Records a fault for the FAULT exit of a handler. Always returns false, so `return cpu_raise(...)`
+ * reads well in memory code. */
+bool cpu_raise(struct cpu *c, uint8_t vector);
+bool cpu_raise_error(struct cpu *c, uint8_t vector, uint32_t error);
+bool cpu_raise_pf(struct cpu *c, uint64_t linear, uint32_t error);
+
+/* Canonical RFLAGS. */
+void cpu_flush_flags(struct cpu *c);
+uint64_t cpu_read_rflags(struct cpu *c);
+void cpu_write_rflags(struct cpu *c, uint64_t value); /* all bits, reloads the lazy form */
+
+/* CS/SS/EFER/CR0/RFLAGS.VM/CPL changed by other means than the far-transfer code: recompute mode, key,
+ * translation state and attention. */
+void cpu_mode_changed(struct cpu *c);
+
+/* Control registers and MSRs with all checks of the instruction (SDM 2B MOV CR, WRMSR): false with
+ * fault #GP(0) set. The context's masks are applied by the instruction body, not here. */
+bool cpu_write_cr0(struct cpu *c, uint64_t value);
+bool cpu_write_cr3(struct cpu *c, uint64_t value); /* bit 63: no flush, when PCIDE */
+bool cpu_write_cr4(struct cpu *c, uint64_t value);
+bool cpu_write_efer(struct cpu *c, uint64_t value);
+bool cpu_read_msr(struct cpu *c, uint32_t index, uint64_t *value);
+bool cpu_write_msr(struct cpu *c, uint32_t index, uint64_t value);
+uint64_t cpu_read_tsc(struct cpu *c);
+void cpu_cpuid(struct cpu *c, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
+
+/* Segment loads for contexts (VM entry/exit, RSM): no checks, hidden part given. */
+void cpu_load_segment(struct cpu *c, enum seg_id seg, const struct seg_reg *value);
+
+#endif

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/* Micro-ops and what a handler may do. One instruction becomes one micro-op (plus block head and end);
+ * a handler has three paragraphs: check, compute, commit. Nothing is changed before the last thing
+ * that can fault, so a fault, an MMIO access or a write to code can always re-execute it.
+ *
+ *   HANDLER(add_rm_r32) {
+ *       uint32_t a, b = R32(u->src);
+ *       TRY(mem_rmw32(c, u, &a));          -- check (may leave through cpu_fault_exit)
+ *       ...                                 -- compute
+ *       mem_rmw_commit32(c, r);             -- commit
+ *       NEXT;
+ *   }
+ */
+#ifndef UV_CPU_UOP_H
+#define UV_CPU_UOP_H
+
+#include "cpu/cpu.h"
+#include "cpu/insn.h"
+
+struct uop;
+typedef const struct uop *uop_fn(struct cpu *c, const struct uop *u);
+
+enum uop_flag {
+    UOP_MEM = 1,    /* the E/M/W operand is in memory */
+    UOP_LOCK = 2,
+    UOP_REPE = 4,   /* F3 */
+    UOP_REPNE = 8,  /* F2 */
+    UOP_REX = 16,
+    UOP_FLAGS_DEAD = 32, /* the peephole pass proved the flag results unused */
+    UOP_IMM = 64         /* second operand is imm */
+};
+
+/* 32 bytes; every field an emitter would need. */
+struct uop {
+    uop_fn *fn;
+    uint64_t imm; /* immediate, branch target displacement, or link to the chained block */
+    int32_t disp;
+    uint8_t dst, src;            /* operand 1 and 2 as register numbers (byte registers: see R8) */
+    uint8_t base, index;         /* gpr, REG_ZERO or REG_RIP */
+    uint8_t scale_seg;           /* scale shift in bits 0-1, asize (0:16 1:32 2:64) bits 2-3, seg bits 4-7 */
+    uint8_t flags;               /* enum uop_flag */
+    uint8_t size;                /* operand size in bytes */
+    uint8_t len;                 /* instruction length */
+    uint16_t off;                /* instruction start relative to the block's RIP */
+    uint16_t cost;               /* cumulative cycles in the block, this instruction included */
+};
+
+/* Handler variants of a row: indexed by form and by log2(size). Rows whose handler reads u->size and
+ * u->flags itself use USET_ALL. */
+enum uop_form { FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORM_COUNT };
+struct uop_set {
+    uop_fn *fn[FORM_COUNT][4];
+};
+#define HANDLER(name) const struct uop *op_##name(struct cpu *c, const struct uop *u)
+#define USET_ALL(name)                                                                             \
+    const struct uop_set uset_##name = {{{op_##name, op_##name, op_##name, op_##name},             \
+                                         {op_##name, op_##name, op_##name, op_##name},             \
+                                         {op_##name, op_##name, op_##name, op_##name},             \
+                                         {op_##name, op_##name, op_##name, op_##name},             \
+                                         {op_##name, op_##name, op_##name, op_##name}}}
+/* HANDLER + USET_ALL in one: the common case for system, x87 and vector instructions. */
+#define HANDLER_ALL(name)                                                                          \
+    HANDLER(name);                                                                                 \
+    USET_ALL(name);                                                                                \
+    HANDLER(name)
+
+/* How a handler ends. NEXT is a tail call in release builds, a return to the driver loop elsewhere. */
+#ifdef UV_TAIL_CALLS
+#if defined(__clang__)
+#define UV_MUSTTAIL __attribute__((musttail))
+#else
+#define UV_MUSTTAIL
+#endif
+#define NEXT UV_MUSTTAIL return (u + 1)->fn(c, u + 1)
+#else
+#define NEXT return u + 1
+#endif
+/* The handler has set gpr[REG_RIP] itself: leave the block (control transfer, mode change). */
+#define END_BLOCK return cpu_end_block(c, u)
+/* A fault was recorded in c->fault; RIP, time and the rest of the block are put right there. */
+#define FAULT return cpu_fault_exit(c, u)
+/* A virt op returned VIRT_EXITED. */
+#define EXITED return cpu_exited(c, u)
+#define TRY(ok)                                                                                    \
+    do {                                                                                           \
+        if (__builtin_expect(!(ok), 0)) FAULT;                                                     \
+    } while (0)
+#define RAISE(vec)                                                                                 \
+    do {                                                                                           \
+        cpu_raise(c, vec);                                                                         \
+        FAULT;                                                                                     \
+    } while (0)
+#define RAISE_ERR(vec, err)                                                                        \
+    do {                                                                                           \
+        cpu_raise_error(c, vec, err);                                                              \
+        FAULT;                                                                                     \
+    } while (0)
+
+const struct uop *cpu_end_block(struct cpu *c, const struct uop *u);
+const struct uop *cpu_fault_exit(struct cpu *c, const struct uop *u);
+const struct uop *cpu_exited(struct cpu *c, const struct uop *u);
+/* The instruction behind u decoded again in full, for intercept information (slow, SOLO rows only).
+ * Valid until the next call. */
+const struct insn *cpu_current_insn(struct cpu *c, const struct uop *u);
+
+/* Registers. 32-bit writes zero-extend. Byte registers are numbered by byte offset into gpr[] as on a
+ * little-endian host: AL 0, AH 1, CL 8, ... */
+#define R64(n) (c->s.gpr[n])
+#define R32(n) ((uint32_t)c->s.gpr[n])
+#define R16(n) ((uint16_t)c->s.gpr[n])
+#define W64(n, v) (c->s.gpr[n] = (v))
+#define W32(n, v) (c->s.gpr[n] = (uint32_t)(v))
+static inline void reg_write16(struct cpu *c, unsigned n, uint16_t v)
+{
+    c->s.gpr[n] = (c->s.gpr[n] & ~UINT64_C(0xffff)) | v;
+}
+static inline uint8_t reg_read8(const struct cpu *c, unsigned off)
+{
+    return (uint8_t)(c->s.gpr[off >> 3] >> ((off & 7) * 8));
+}
+static inline void reg_write8(struct cpu *c, unsigned off, uint8_t v)
+{
+    unsigned sh = (off & 7) * 8;
+    c->s.gpr[off >> 3] = (c->s.gpr[off >> 3] & ~(UINT64_C(0xff) << sh)) | ((uint64_t)v << sh);
+}
+#define W16(n, v) reg_write16(c, n, (uint16_t)(v))
+#define R8(n) reg_read8(c, n)
+#define W8(n, v) reg_write8(c, n, (uint8_t)(v))
+
+static inline unsigned u_scale(const struct uop *u) { return u->scale_seg & 3; }
+static inline unsigned u_asize(const struct uop *u) { return u->scale_seg >> 2 & 3; }
+static inline unsigned u_seg(const struct uop *u) { return u->scale_seg >> 4; }
+
+/* Effective address (offset in the segment), truncated to the address size. */
+static inline uint64_t u_ea(const struct cpu *c, const struct uop *u)
+{
+    uint64_t ea = c->s.gpr[u->base] + (c->s.gpr[u->index] << u_scale(u)) + (uint64_t)(int64_t)u->disp;
+    unsigned as = u_asize(u);
+    return as == 2 ? ea : as == 1 ? (uint32_t)ea : (uint16_t)ea;
+}
+
+/* RIP of this instruction and of the next one (exact while the block runs). */
+uint64_t u_rip(const struct cpu *c, const struct uop *u);
+uint64_t u_next_rip(const struct cpu *c, const struct uop *u);
+
+#endif

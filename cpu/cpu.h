@@ -100,6 +100,9 @@ struct cpu {
     const struct virt_ext *ext;  /* NULL: the model has none */
     void *ext_state;
     uint64_t icpt_armed[(ICPT_COUNT + 63) / 64];
+    /* Instructions that the context takes away although the model advertises them (RDTSCP, INVPCID, XSAVES
+     * ... with their control clear): #UD before any other check of theirs. */
+    uint64_t icpt_undefined[(ICPT_COUNT + 63) / 64];
     uint64_t apic_access_page; /* host-physical, ~0 none */
     uint64_t second_stage_root; /* distinguishes translations; ~0 none */
 
@@ -111,6 +114,10 @@ struct cpu {
 static inline bool icpt_armed(const struct cpu *c, enum icpt id)
 {
     return (c->icpt_armed[id / 64] >> (id % 64) & 1) != 0;
+}
+static inline bool icpt_undefined(const struct cpu *c, enum icpt id)
+{
+    return (c->icpt_undefined[id / 64] >> (id % 64) & 1) != 0;
 }
 static inline bool has_feature(const struct cpu *c, unsigned feat)
 {

@@ -134,6 +134,14 @@ struct virt_ops {
      * *value replaced by what the real register receives. */
     enum virt_verdict (*cr8_write)(struct cpu *c, uint64_t value);
 
+    /* What the real CR0/CR4 receives when a write of `value` is not intercepted: bits that the context owns
+     * keep their present value. Called after insn(ICPT_CR_WRITE), before the checks of cpu_write_cr*().
+     * NULL: the value itself. */
+    uint64_t (*cr_merge)(struct cpu *c, int cr, uint64_t value);
+    /* IRET begins: ends blocking of NMIs (real, virtual or not at all), even if the IRET faults later.
+     * NULL: s.intr.nmi_blocked = 0. */
+    void (*iret)(struct cpu *c);
+
     /* TSC as RDTSC sees it, given the machine TSC. */
     uint64_t (*tsc_view)(struct cpu *c, uint64_t tsc);
 };

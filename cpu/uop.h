@@ -27,7 +27,8 @@ enum uop_flag {
     UOP_REPNE = 8,  /* F2 */
     UOP_REX = 16,
     UOP_FLAGS_DEAD = 32, /* the peephole pass proved the flag results unused */
-    UOP_IMM = 64         /* second operand is imm */
+    UOP_IMM = 64,        /* second operand is imm */
+    UOP_REXW = 128       /* REX.W: 64-bit general register or image (MOVQ, PEXTRQ, PCMPESTRI, FXSAVE64) */
 };
 
 /* 32 bytes; every field an emitter would need. */

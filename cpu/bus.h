@@ -21,6 +21,9 @@ struct bus {
     uint8_t *ram;        /* host address of guest-physical 0; holes are unmapped */
     uint8_t *page_flags; /* enum page_flag, one byte for each page below ram_top */
     uint64_t ram_top;    /* bytes covered by ram/page_flags, holes included */
+    uint64_t a20_mask;   /* every physical address is ANDed with it where it leaves the processor (TLB
+                          * fill, phys_*): ~0, or without bit 20 while A20M# is asserted. The board
+                          * flushes all TLBs when it changes. */
     void *opaque;
 
     /* Access to anything that is not PAGE_RAM; size 1, 2, 4 or 8 (never crosses 8-byte alignment).
@@ -44,6 +47,11 @@ struct bus {
 
     /* FERR#/IGNNE#: an unmasked x87 exception with CR0.NE = 0. */
     void (*ferr)(void *opaque, int cpu_id);
+
+    /* Told by the processor, each may be NULL: an INIT has been taken (the local APIC goes to its INIT
+     * state, SDM 3A 11.4.7.3); s.tsc_base changed (WRMSR TSC, TSC_ADJUST: the deadline timer moves). */
+    void (*init_taken)(void *opaque, int cpu_id);
+    void (*tsc_changed)(void *opaque, int cpu_id);
 };
 
 #endif

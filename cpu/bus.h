@@ -17,6 +17,8 @@ enum page_flag {
     PAGE_TABLE = 16 /* reserved for the paging-structure cache */
 };
 
+struct engine;
+
 struct bus {
     uint8_t *ram;        /* host address of guest-physical 0; holes are unmapped */
     uint8_t *page_flags; /* enum page_flag, one byte for each page below ram_top */
@@ -25,6 +27,11 @@ struct bus {
                           * fill, phys_*): ~0, or without bit 20 while A20M# is asserted. The board
                           * flushes all TLBs when it changes. */
     void *opaque;
+
+    /* Kept by engine.c, zero at first: one bit for each 64-byte line that decoded blocks were made from
+     * (a word a page), and the block caches of all processors on this bus. */
+    uint64_t *code_lines;
+    struct engine *engines;
 
     /* Access to anything that is not PAGE_RAM; size 1, 2, 4 or 8 (never crosses 8-byte alignment).
      * Unclaimed addresses read all ones and drop writes. cpu_id tells which local APIC answers. */

@@ -77,6 +77,8 @@ struct cpu {
     uint64_t cycle_limit;
     uint32_t attention; /* enum attention; 0: run blocks */
     uint32_t mode;      /* decode mode, stack size and further block-key bits (engine.h) */
+    uint32_t exec_generation; /* counts changes of linear-to-physical execute mappings (mem.h) */
+    uint64_t cs_base;         /* added to RIP to fetch: CS base, 0 in 64-bit mode */
     struct tlb *tlb;
     uint32_t tlb_tag;   /* VPID/ASID tag of the current context; 0 outside */
     uint32_t mmu_index; /* 0 supervisor, 1 user, ... (tlb.h) */

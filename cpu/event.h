@@ -17,6 +17,10 @@ enum vector {
  * changes activity. Returns with attention recomputed. */
 void cpu_boundary(struct cpu *c);
 
+/* One instruction has ended on the exact path (run loop): ages interrupt shadows that it did not itself
+ * start and turns TF, sampled at its start, into pending_dbg.BS. Not called after a fault. */
+void cpu_insn_done(struct cpu *c, bool tf_at_start);
+
 /* Recomputes cpu->attention from state: pending events not blocked now, shadows, TF, armed code
  * breakpoints, activity, virt boundary points. Call after any change of these. */
 void cpu_update_attention(struct cpu *c);

@@ -4,7 +4,7 @@
  *
  *   INSN(MAP, PFX, OP, EXT, "mnemonic", o1, o2, o3, handler, attributes, feature, timing, icpt)
  *
- *   MAP   0 one-byte, 1 0Fxx, 2 0F38xx, 3 0F3Axx
+ *   MAP   0 one-byte, 1 0Fxx, 2 0F38xx, 3 0F3Axx, 4 VEX 0F38xx, 5 VEX 0F3Axx (scalar, L = 0)
  *   PFX   ANY, NP, P66, PF3, PF2: mandatory prefix
  *   OP    opcode byte; PLUS_R(op) covers op..op+7 with the register in the low 3 bits
  *   EXT   NOEXT (no ModRM constraint; ModRM exists when an operand needs it), R(d) reg digit,
@@ -12,10 +12,18 @@
  *         MEM any digit and memory, REG any digit and register
  *   o1..3 enum operand without its prefix (E, G, I ... and size letter, the notation of SDM 2D app. A)
  *   handler   names `const struct uop_set uset_<handler>` (uop.h)
- *   attributes  A_ bits or-ed
- *   feature   FEAT_ id that must be advertised, else #UD
+ *   attributes  A_ bits or-ed, 0 for none
+ *   feature   FEAT_ id that must be advertised (FEAT_BASE: always), else #UD
  *   timing    latency class, T(name)
  *   icpt      ICPT_ id or ICPT_NONE
+ *
+ * NONE as operand: no operand. Example:
+ *   INSN(0, ANY, 0xF4, NOEXT, "hlt", NONE, NONE, NONE, hlt, A_SOLO | A_CPL0, FEAT_BASE, T(system), ICPT_HLT)
+ * Several rows may fit the same bytes: the first that is legal (prefix, ModRM, mode, feature) wins, so LZCNT
+ * stands before BSR. Operand 1 decides the operand size (insn.opsize, uop.size); when it is absent or has
+ * no size (M) it is the effective operand size of the instruction (2, 4, 8).
+ * A memory operand of a row without a register form (M operands, EXT M(d)) makes the register form #UD.
+ * Flags that the manuals leave undefined: cpu/isa/undefined_flags.def, by mnemonic.
  */
 #ifndef UV_CPU_INSN_H
 #define UV_CPU_INSN_H
@@ -45,6 +53,7 @@ enum insn_attr {
     A_SOLO = 1 << 8,     /* a block of its own: exact RIP and time, boundary check after it */
     A_END = 1 << 9,      /* last of its block (control transfer: handler sets RIP) */
     A_BRANCH = 1 << 10,  /* near branch: engine may chain */
+    /* The builder puts a gate micro-op before rows with A_FPU, A_MMX, A_SSE: handlers need not check. */
     A_FPU = 1 << 11,     /* x87: #NM if CR0.EM or TS, then pending exception (#MF) unless A_NOWAIT */
     A_NOWAIT = 1 << 12,  /* x87 control instruction that does not check for #MF */
     A_MMX = 1 << 13,     /* #UD if CR0.EM, #NM if TS, #MF if pending */
@@ -81,10 +90,12 @@ struct insn_row {
     uint8_t map, pfx, opcode, plus_r;
     int8_t ext_reg, ext_rm; /* -1: any */
     uint8_t ext_mod;        /* 0 any, 1 memory only, 2 register only */
+    uint8_t ext_modrm;      /* EXT asks for a ModRM byte even without an operand in it */
     uint8_t operand[3];     /* enum operand */
     uint8_t feature, timing, icpt;
-    uint16_t undef_flags; /* OSZAPC bits left undefined; oracles mask exactly these */
 };
+/* OSZAPC bits that the instruction leaves undefined; oracles mask exactly these. */
+uint32_t insn_undefined_flags(const struct insn_row *row);
 
 /* Result of decoding; a pure function of the bytes and the mode. */
 struct insn {

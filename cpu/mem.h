@@ -70,6 +70,12 @@ void tlb_flush_page(struct cpu *c, uint32_t tag, uint64_t lin, int pcid); /* pci
 void tlb_flush_second_stage(struct cpu *c, uint64_t root); /* guest-physical and combined mappings; root ~0: all */
 /* CR0/CR3/CR4/EFER/CPL/second-stage/tag changed: recompute derived translation state. */
 void mmu_update(struct cpu *c);
+/* Code fetch: host-physical address of `lin` with execute rights of the current CPL. False: fault set
+ * (#PF with I/D, second stage). Whatever may change an earlier answer (flushes, mmu_update) increments
+ * c->exec_generation. */
+bool mem_fetch_page(struct cpu *c, uint64_t lin, uint64_t *hpa);
+/* The physical page has PAGE_CODE now: no fast write entry for it may stay or be made. */
+void tlb_protect_code_page(struct cpu *c, uint64_t hpa_page);
 /* PAE: load PDPTEs for this CR3 with reserved-bit checks; false: #GP(0) set (or second-stage fault). */
 bool mmu_load_pdpte(struct cpu *c, uint64_t cr3);
 

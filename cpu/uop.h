@@ -42,19 +42,33 @@ struct uop {
     uint8_t flags;               /* enum uop_flag */
     uint8_t size;                /* operand size in bytes */
     uint8_t len;                 /* instruction length */
-    uint16_t off;                /* instruction start relative to the block's RIP */
+    int16_t off;                 /* instruction start relative to the block's RIP (REG_RIP slot) */
     uint16_t cost;               /* cumulative cycles in the block, this instruction included */
 };
 
-/* Handler variants of a row: indexed by form and by log2(size). Rows whose handler reads u->size and
- * u->flags itself use USET_ALL. */
-enum uop_form { FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORM_COUNT };
+/* How the decoder's operands reach a handler (build.c):
+ *   dst   register of operand 1, src register of operand 2 (of operand 1 when there is no second). Byte
+ *         registers are offsets (R8/W8); segment, control, debug, x87, MMX and XMM registers plain numbers.
+ *   imm   immediate operand, sign-extended as its notation says; REL: displacement, already
+ *         sign-extended; far pointer: offset in imm, selector in src | dst << 8; VEX.vvvv of a B_y operand is in src
+ *         (operand 2) or in imm (operand 3); ENTER: imm16 | imm8 << 16; MOFFS: imm is the whole address.
+ *   base, index, scale_seg, disp   the memory operand (u_ea, u_seg), whichever operand it is.
+ *   size  bytes of operand 1, see insn.h; sizes 10 and 16 select column 3 of the set.
+ *   flags UOP_MEM when the ModRM operand is memory: one handler for both looks there.
+ *
+ * Handler variants of a row, by form and by log2(size): register (and register), register and
+ * immediate (or immediate alone), register and memory (or memory as second operand), memory (and register),
+ * memory and immediate. The _F forms are optional (NULL: not there): the same with a 64-bit address and a
+ * segment of base 0 in 64-bit mode. Rows whose handler reads u->size and u->flags itself use USET_ALL. */
+enum uop_form { FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORM_RM_F, FORM_MR_F, FORM_MI_F, FORM_COUNT };
 struct uop_set {
     uop_fn *fn[FORM_COUNT][4];
+    /* The same with dead flag results, NULL where there is none (or the set writes no flags). */
+    const struct uop_set *noflags;
 };
 #define HANDLER(name) const struct uop *op_##name(struct cpu *c, const struct uop *u)
 #define USET_ALL(name)                                                                             \
-    const struct uop_set uset_##name = {{{op_##name, op_##name, op_##name, op_##name},             \
+    const struct uop_set uset_##name = {.fn = {{op_##name, op_##name, op_##name, op_##name},             \
                                          {op_##name, op_##name, op_##name, op_##name},             \
                                          {op_##name, op_##name, op_##name, op_##name},             \
                                          {op_##name, op_##name, op_##name, op_##name},             \
@@ -140,8 +154,19 @@ static inline uint64_t u_ea(const struct cpu *c, const struct uop *u)
     return as == 2 ? ea : as == 1 ? (uint32_t)ea : (uint16_t)ea;
 }
 
-/* RIP of this instruction and of the next one (exact while the block runs). */
-uint64_t u_rip(const struct cpu *c, const struct uop *u);
-uint64_t u_next_rip(const struct cpu *c, const struct uop *u);
+/* RIP of this instruction and of the next one (exact while the block runs), within the code size. */
+static inline uint64_t rip_mask(const struct cpu *c, uint64_t rip)
+{
+    unsigned code = c->mode & DECODE_MASK;
+    return code == DECODE_64 ? rip : code == DECODE_32 ? (uint32_t)rip : (uint16_t)rip;
+}
+static inline uint64_t u_rip(const struct cpu *c, const struct uop *u)
+{
+    return rip_mask(c, c->s.gpr[REG_RIP] + (uint64_t)(int64_t)u->off);
+}
+static inline uint64_t u_next_rip(const struct cpu *c, const struct uop *u)
+{
+    return rip_mask(c, c->s.gpr[REG_RIP] + (uint64_t)(int64_t)(u->off + u->len));
+}
 
 #endif

@@ -84,6 +84,11 @@ struct cpu {
     uint32_t mmu_index; /* 0 supervisor, 1 user, ... (tlb.h) */
     bool exact;         /* executing one instruction alone: MMIO and code writes allowed */
     bool stop_requested;
+    bool shadow_fresh; /* event.c: the instruction just executed opened the interrupt shadow */
+    bool rf_fresh;     /* it loaded RF */
+    bool no_step;      /* it delivered an event: its own TF makes no single-step trap */
+    bool iret_unblocked_nmi; /* an IRET under way (or faulted just now) ended blocking of NMIs */
+    bool shutdown;     /* triple fault outside any guest: cpu_run() returns STOP_SHUTDOWN */
     uint8_t id;
     uint8_t phys_bits, lin_bits;
 

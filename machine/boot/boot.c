@@ -69,23 +69,25 @@ enum boot_status loader_place(struct loader *l, const char *what, uint64_t addre
     if (memsz == 0) return BOOT_OK;
     uint64_t end = address + memsz;
     if (end < address || filesz > memsz)
-        return loader_fail(l, BOOT_BAD_IMAGE, "%s: %s at 0x%" PRIx64 " with 0x%" PRIx64 " bytes wraps around", name,
-                           what, address, memsz);
+        return loader_fail(l, BOOT_BAD_IMAGE, "%s: %s at 0x%" PRIx64 " with 0x%" PRIx64 " bytes wraps around",
+                           name, what, address, memsz);
     if (!range_is_ram(l->mem, address, end))
         return loader_fail(l, BOOT_NO_SPACE,
-                           "%s: %s needs 0x%" PRIx64 "..0x%" PRIx64 ", which is not all RAM; give more memory (-m)",
+                           "%s: %s needs 0x%" PRIx64 "..0x%" PRIx64
+                           ", which is not all RAM; give more memory (-m)",
                            name, what, address, end - 1);
     const struct boot_claim *other = claim_overlapping(l, address, end);
     if (other)
         return loader_fail(l, BOOT_BAD_IMAGE,
-                           "%s: %s at 0x%" PRIx64 "..0x%" PRIx64 " overlaps %s at 0x%" PRIx64 "..0x%" PRIx64, name, what,
-                           address, end - 1, other->what, other->base, other->end - 1);
+                           "%s: %s at 0x%" PRIx64 "..0x%" PRIx64 " overlaps %s at 0x%" PRIx64 "..0x%" PRIx64,
+                           name, what, address, end - 1, other->what, other->base, other->end - 1);
     if (l->claim_count == BOOT_CLAIMS_MAX)
         return loader_fail(l, BOOT_BAD_IMAGE, "%s: more than %d pieces", name, BOOT_CLAIMS_MAX);
     l->claim[l->claim_count++] = (struct boot_claim){address, end, what};
     if ((filesz != 0 && !l->mem->write(l->mem->opaque, address, data, filesz)) ||
         (memsz != filesz && !l->mem->write(l->mem->opaque, address + filesz, NULL, memsz - filesz)))
-        return loader_fail(l, BOOT_NO_SPACE, "%s: %s at 0x%" PRIx64 " cannot be written", name, what, address);
+        return loader_fail(l, BOOT_NO_SPACE, "%s: %s at 0x%" PRIx64 " cannot be written", name, what,
+                           address);
     if (end > l->top) l->top = end;
     return BOOT_OK;
 }
@@ -136,12 +138,13 @@ enum boot_status loader_find(struct loader *l, const char *what, uint64_t size, 
                        l->rq->kernel.name, what, size, from, to - 1);
 }
 
-enum boot_status loader_info(struct loader *l, const char *what, const void *data, uint64_t size, uint64_t align,
-                             uint64_t *address)
+enum boot_status loader_info(struct loader *l, const char *what, const void *data, uint64_t size,
+                             uint64_t align, uint64_t *address)
 {
     uint64_t top = l->top;
     if (loader_find(l, what, size, align, BOOT_LOW_START, BOOT_LOW_END, false, address) != BOOT_OK) {
-        enum boot_status s = loader_find(l, what, size, align, l->top > MIB ? l->top : MIB, 4 * GIB, false, address);
+        enum boot_status s =
+            loader_find(l, what, size, align, l->top > MIB ? l->top : MIB, 4 * GIB, false, address);
         if (s != BOOT_OK) return s;
     }
     enum boot_status s = loader_place(l, what, *address, data, size, size);
@@ -162,7 +165,8 @@ enum boot_status loader_gdt(struct loader *l, bool long_mode, uint64_t *base)
     le64_put(gdt + 0x20, UINT64_C(0x00008b0000000067) | (tss & 0xffffff) << 16 | (tss >> 24 & 0xff) << 56);
     return l->mem->write(l->mem->opaque, *base, gdt, sizeof(gdt))
                ? BOOT_OK
-               : loader_fail(l, BOOT_NO_SPACE, "%s: the boot descriptor table cannot be written", l->rq->kernel.name);
+               : loader_fail(l, BOOT_NO_SPACE, "%s: the boot descriptor table cannot be written",
+                             l->rq->kernel.name);
 }
 
 enum boot_status loader_identity_map(struct loader *l, uint64_t *cr3)
@@ -180,7 +184,8 @@ enum boot_status loader_identity_map(struct loader *l, uint64_t *cr3)
     }
     return l->mem->write(l->mem->opaque, *cr3, page, sizeof(page))
                ? BOOT_OK
-               : loader_fail(l, BOOT_NO_SPACE, "%s: the boot page tables cannot be written", l->rq->kernel.name);
+               : loader_fail(l, BOOT_NO_SPACE, "%s: the boot page tables cannot be written",
+                             l->rq->kernel.name);
 }
 
 enum boot_protocol boot_detect(const struct boot_file *kernel)
@@ -213,7 +218,8 @@ static enum boot_status load_raw(struct loader *l, struct boot_entry *e)
     e->mode = rq->raw_mode;
     e->rip = rq->raw_entry;
     e->rsp = 0x7c00;
-    if (e->mode != BOOT_MODE_REAL && (s = loader_gdt(l, e->mode == BOOT_MODE_LONG64, &e->gdt_base)) != BOOT_OK)
+    if (e->mode != BOOT_MODE_REAL &&
+        (s = loader_gdt(l, e->mode == BOOT_MODE_LONG64, &e->gdt_base)) != BOOT_OK)
         return s;
     return e->mode == BOOT_MODE_LONG64 ? loader_identity_map(l, &e->cr3) : BOOT_OK;
 }
@@ -226,8 +232,8 @@ enum boot_status boot_load_raw(const struct boot_file *file, uint64_t address, c
     return loader_place(&l, "the image", address, file->data, file->size, file->size);
 }
 
-enum boot_status boot_load(const struct boot_request *rq, const struct boot_memory *m, struct boot_entry *entry,
-                           struct boot_error *error)
+enum boot_status boot_load(const struct boot_request *rq, const struct boot_memory *m,
+                           struct boot_entry *entry, struct boot_error *error)
 {
     struct loader l = {.rq = rq, .mem = m, .error = error};
     struct boot_entry e = {.protocol = rq->protocol};
@@ -236,7 +242,8 @@ enum boot_status boot_load(const struct boot_request *rq, const struct boot_memo
     if (rq->module_count > BOOT_MODULES_MAX)
         return loader_fail(&l, BOOT_BAD_REQUEST, "%u modules, at most %d are possible", rq->module_count,
                            BOOT_MODULES_MAX);
-    if (rq->kernel.size == 0) return loader_fail(&l, BOOT_BAD_IMAGE, "%s: the file is empty", rq->kernel.name);
+    if (rq->kernel.size == 0)
+        return loader_fail(&l, BOOT_BAD_IMAGE, "%s: the file is empty", rq->kernel.name);
     if (e.protocol == BOOT_AUTO) e.protocol = boot_detect(&rq->kernel);
     switch (e.protocol) {
     case BOOT_LINUX: s = load_linux(&l, &e); break;
@@ -245,10 +252,11 @@ enum boot_status boot_load(const struct boot_request *rq, const struct boot_memo
     case BOOT_ELF: s = load_elf(&l, &e); break;
     case BOOT_RAW: s = load_raw(&l, &e); break;
     default:
-        return loader_fail(&l, BOOT_BAD_IMAGE,
-                           "%s: not a kernel image: no Linux setup header, no Multiboot header in the first 8 KiB, "
-                           "no ELF header",
-                           rq->kernel.name);
+        return loader_fail(
+            &l, BOOT_BAD_IMAGE,
+            "%s: not a kernel image: no Linux setup header, no Multiboot header in the first 8 KiB, "
+            "no ELF header",
+            rq->kernel.name);
     }
     if (s == BOOT_OK) *entry = e;
     return s;

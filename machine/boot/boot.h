@@ -81,8 +81,8 @@ struct boot_error {
 void boot_map_build(struct boot_memory *m, uint64_t below_4g, uint64_t above_4g);
 
 /* Loads everything. On failure guest memory may hold parts of the images; the entry is untouched. */
-enum boot_status boot_load(const struct boot_request *rq, const struct boot_memory *m, struct boot_entry *entry,
-                           struct boot_error *error);
+enum boot_status boot_load(const struct boot_request *rq, const struct boot_memory *m,
+                           struct boot_entry *entry, struct boot_error *error);
 /* A further raw image (a generic loader device), no claim on the processor. */
 enum boot_status boot_load_raw(const struct boot_file *file, uint64_t address, const struct boot_memory *m,
                                struct boot_error *error);

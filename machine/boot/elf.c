@@ -9,10 +9,7 @@
 
 enum { PT_LOAD = 1, PT_NOTE = 4, ET_EXEC = 2, ET_DYN = 3, EM_386 = 3, EM_X86_64 = 62, XEN_PHYS32_ENTRY = 18 };
 
-bool elf_is(const struct boot_file *f)
-{
-    return f->size >= 52 && memcmp(f->data, "\177ELF", 4) == 0;
-}
+bool elf_is(const struct boot_file *f) { return f->size >= 52 && memcmp(f->data, "\177ELF", 4) == 0; }
 
 static uint64_t word(const struct elf_image *img, const uint8_t *p)
 {
@@ -67,15 +64,17 @@ enum boot_status elf_parse(struct loader *l, const struct boot_file *f, struct e
         return loader_fail(l, BOOT_BAD_IMAGE, "%s: ELF class %u at offset 4, expected 1 or 2", f->name, d[4]);
     img->is64 = d[4] == 2;
     if (d[5] != 1)
-        return loader_fail(l, BOOT_BAD_IMAGE, "%s: ELF data encoding %u at offset 5, expected 1 (little-endian)",
-                           f->name, d[5]);
+        return loader_fail(l, BOOT_BAD_IMAGE,
+                           "%s: ELF data encoding %u at offset 5, expected 1 (little-endian)", f->name, d[5]);
     if (img->is64 && f->size < 64) return loader_fail(l, BOOT_BAD_IMAGE, "%s: ELF header cut short", f->name);
     uint16_t type = le16_get(d + 16), machine = le16_get(d + 18);
     if (machine != EM_386 && machine != EM_X86_64)
-        return loader_fail(l, BOOT_BAD_IMAGE, "%s: ELF machine %u at offset 18, expected 3 (i386) or 62 (x86-64)",
-                           f->name, machine);
+        return loader_fail(l, BOOT_BAD_IMAGE,
+                           "%s: ELF machine %u at offset 18, expected 3 (i386) or 62 (x86-64)", f->name,
+                           machine);
     if (type != ET_EXEC && type != ET_DYN)
-        return loader_fail(l, BOOT_BAD_IMAGE, "%s: ELF type %u at offset 16, expected 2 (executable)", f->name, type);
+        return loader_fail(l, BOOT_BAD_IMAGE, "%s: ELF type %u at offset 16, expected 2 (executable)",
+                           f->name, type);
     img->x86_64 = machine == EM_X86_64;
     img->entry = word(img, d + 24);
     uint64_t phoff = word(img, d + (img->is64 ? 32 : 28));
@@ -108,12 +107,13 @@ enum boot_status elf_parse(struct loader *l, const struct boot_file *f, struct e
         }
         if (s.filesz > s.memsz || s.paddr + s.memsz < s.paddr)
             return loader_fail(l, BOOT_BAD_IMAGE,
-                               "%s: ELF segment %" PRIu64 " has file size 0x%" PRIx64 ", memory size 0x%" PRIx64
-                               " at 0x%" PRIx64,
+                               "%s: ELF segment %" PRIu64 " has file size 0x%" PRIx64
+                               ", memory size 0x%" PRIx64 " at 0x%" PRIx64,
                                f->name, i, s.filesz, s.memsz, s.paddr);
         if (s.memsz == 0) continue;
         if (img->count == ELF_SEGMENTS_MAX)
-            return loader_fail(l, BOOT_BAD_IMAGE, "%s: more than %d ELF segments to load", f->name, ELF_SEGMENTS_MAX);
+            return loader_fail(l, BOOT_BAD_IMAGE, "%s: more than %d ELF segments to load", f->name,
+                               ELF_SEGMENTS_MAX);
         img->seg[img->count++] = s;
     }
     if (img->count == 0) return loader_fail(l, BOOT_BAD_IMAGE, "%s: no ELF segment to load", f->name);
@@ -125,7 +125,8 @@ enum boot_status elf_place(struct loader *l, const struct boot_file *f, const st
 {
     for (uint32_t i = 0; i < img->count; i++) {
         const struct elf_segment *s = &img->seg[i];
-        enum boot_status st = loader_place(l, "an ELF segment", s->paddr, f->data + s->offset, s->filesz, s->memsz);
+        enum boot_status st =
+            loader_place(l, "an ELF segment", s->paddr, f->data + s->offset, s->filesz, s->memsz);
         if (st != BOOT_OK) return st;
     }
     return BOOT_OK;

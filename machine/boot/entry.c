@@ -8,7 +8,8 @@ enum { SEL_CODE = 0x10, SEL_DATA = 0x18, SEL_TSS = 0x20, GDT_LIMIT = 0x2f };
 
 static struct seg_reg flat(uint16_t selector, uint32_t type, uint32_t size_bits)
 {
-    return (struct seg_reg){.limit = UINT32_MAX, .ar = AR_P | AR_S | AR_G | size_bits | type, .selector = selector};
+    return (struct seg_reg){
+        .limit = UINT32_MAX, .ar = AR_P | AR_S | AR_G | size_bits | type, .selector = selector};
 }
 
 static void enter_real(struct cpu *c, const struct boot_entry *e)

@@ -42,7 +42,8 @@ enum {
 
 bool linux_is(const struct boot_file *f)
 {
-    return f->size >= 0x290 && le16_get(f->data + HDR_BOOT_FLAG) == 0xaa55 && memcmp(f->data + HDR_MAGIC, "HdrS", 4) == 0;
+    return f->size >= 0x290 && le16_get(f->data + HDR_BOOT_FLAG) == 0xaa55 &&
+           memcmp(f->data + HDR_MAGIC, "HdrS", 4) == 0;
 }
 
 /* Several initrd files are handed over as one, each padded to 4 bytes: cpio archives concatenate. */
@@ -58,8 +59,8 @@ static enum boot_status put_initrd(struct loader *l, uint64_t max, uint64_t *add
         *size += padded;
     }
     if (*size == 0) return BOOT_OK;
-    if ((s = loader_find(l, "the initrd", *size, 4096, l->top > 0x100000 ? l->top : 0x100000, max, true, address)) !=
-        BOOT_OK)
+    if ((s = loader_find(l, "the initrd", *size, 4096, l->top > 0x100000 ? l->top : 0x100000, max, true,
+                         address)) != BOOT_OK)
         return s;
     uint64_t at = *address;
     for (uint32_t i = 0; i < rq->module_count; i++) {
@@ -83,8 +84,8 @@ enum boot_status linux_boot_params(struct loader *l, uint8_t *zp, uint64_t initr
     enum boot_status s;
     if (n > cmdline_max)
         return loader_fail(l, BOOT_BAD_REQUEST,
-                           "the command line has %" PRIu64 " bytes, %s takes at most %" PRIu64, n, rq->kernel.name,
-                           cmdline_max);
+                           "the command line has %" PRIu64 " bytes, %s takes at most %" PRIu64, n,
+                           rq->kernel.name, cmdline_max);
     if ((s = loader_info(l, "the command line", cmdline, n + 1, 16, &text)) != BOOT_OK) return s;
     if ((s = put_initrd(l, initrd_max, &initrd, &initrd_size)) != BOOT_OK) return s;
     zp[HDR_TYPE_OF_LOADER] = 0xff;
@@ -111,17 +112,20 @@ static enum boot_status choose_address(struct loader *l, uint32_t version, uint6
     const uint8_t *d = f->data;
     *address = 0x100000;
     if (version < 0x205 || !d[HDR_RELOCATABLE]) {
-        if (version >= 0x20a && le64_get(d + HDR_PREF_ADDRESS) != 0) *address = le64_get(d + HDR_PREF_ADDRESS);
+        if (version >= 0x20a && le64_get(d + HDR_PREF_ADDRESS) != 0)
+            *address = le64_get(d + HDR_PREF_ADDRESS);
         return BOOT_OK;
     }
     uint64_t align = le32_get(d + HDR_KERNEL_ALIGNMENT);
     if (align == 0 || (align & (align - 1)) != 0)
-        return loader_fail(l, BOOT_BAD_IMAGE, "%s: kernel_alignment 0x%" PRIx64 " at offset 0x230, expected a power of two",
+        return loader_fail(l, BOOT_BAD_IMAGE,
+                           "%s: kernel_alignment 0x%" PRIx64 " at offset 0x230, expected a power of two",
                            f->name, align);
     if (align < 4096) align = 4096;
     uint64_t preferred = version >= 0x20a ? le64_get(d + HDR_PREF_ADDRESS) : 0x100000;
     enum boot_status s;
-    if ((s = loader_find(l, "the kernel", span, align, preferred, UINT64_C(1) << 32, false, address)) != BOOT_OK)
+    if ((s = loader_find(l, "the kernel", span, align, preferred, UINT64_C(1) << 32, false, address)) !=
+        BOOT_OK)
         s = loader_find(l, "the kernel", span, align, 0x100000, UINT64_C(1) << 32, false, address);
     return s;
 }
@@ -131,24 +135,29 @@ enum boot_status load_linux(struct loader *l, struct boot_entry *e)
     const struct boot_file *f = &l->rq->kernel;
     const uint8_t *d = f->data;
     uint8_t zp[ZP_SIZE] = {0};
-    if (!linux_is(f)) return loader_fail(l, BOOT_BAD_IMAGE, "%s: no Linux setup header at offset 0x1f1", f->name);
+    if (!linux_is(f))
+        return loader_fail(l, BOOT_BAD_IMAGE, "%s: no Linux setup header at offset 0x1f1", f->name);
     uint32_t version = le16_get(d + HDR_VERSION);
     if (version < 0x204)
-        return loader_fail(l, BOOT_BAD_IMAGE, "%s: Linux boot protocol %u.%02u at offset 0x206, expected 2.04 or later",
-                           f->name, version >> 8, version & 0xff);
+        return loader_fail(l, BOOT_BAD_IMAGE,
+                           "%s: Linux boot protocol %u.%02u at offset 0x206, expected 2.04 or later", f->name,
+                           version >> 8, version & 0xff);
     if (!(d[HDR_LOADFLAGS] & LOADED_HIGH))
-        return loader_fail(l, BOOT_BAD_IMAGE, "%s: a zImage (loadflags bit 0 clear at offset 0x211), expected a bzImage",
+        return loader_fail(l, BOOT_BAD_IMAGE,
+                           "%s: a zImage (loadflags bit 0 clear at offset 0x211), expected a bzImage",
                            f->name);
     uint64_t setup = ((uint64_t)(d[HDR_SETUP_SECTS] ? d[HDR_SETUP_SECTS] : 4) + 1) * 512;
     if (setup >= f->size)
         return loader_fail(l, BOOT_BAD_IMAGE,
-                           "%s: setup_sects %u at offset 0x1f1 leaves no kernel in a file of 0x%" PRIx64 " bytes",
+                           "%s: setup_sects %u at offset 0x1f1 leaves no kernel in a file of 0x%" PRIx64
+                           " bytes",
                            f->name, d[HDR_SETUP_SECTS], f->size);
     uint64_t payload = f->size - setup, span = payload, address;
     if (version >= 0x20a && le32_get(d + HDR_INIT_SIZE) > span) span = le32_get(d + HDR_INIT_SIZE);
     bool entry64 = version >= 0x20c && (le16_get(d + HDR_XLOADFLAGS) & XLF_KERNEL_64);
     if (entry64 && payload <= ENTRY64_OFFSET)
-        return loader_fail(l, BOOT_BAD_IMAGE, "%s: no code at the 64-bit entry (kernel of 0x%" PRIx64 " bytes)", f->name,
+        return loader_fail(l, BOOT_BAD_IMAGE,
+                           "%s: no code at the 64-bit entry (kernel of 0x%" PRIx64 " bytes)", f->name,
                            payload);
     enum boot_status s = choose_address(l, version, span, &address);
     if (s != BOOT_OK) return s;

@@ -33,8 +33,8 @@ enum boot_status loader_place(struct loader *l, const char *what, uint64_t addre
 enum boot_status loader_find(struct loader *l, const char *what, uint64_t size, uint64_t align, uint64_t from,
                              uint64_t to, bool highest, uint64_t *address);
 /* loader_find + loader_place, low memory first, then above the kernel below 4 GiB. */
-enum boot_status loader_info(struct loader *l, const char *what, const void *data, uint64_t size, uint64_t align,
-                             uint64_t *address);
+enum boot_status loader_info(struct loader *l, const char *what, const void *data, uint64_t size,
+                             uint64_t align, uint64_t *address);
 /* GDT with flat 32-bit code (10h; 64-bit when `long_mode`), data (18h) and a TSS (20h). */
 enum boot_status loader_gdt(struct loader *l, bool long_mode, uint64_t *base);
 /* Identity map of the low 4 GiB with 2-MiB pages. */
@@ -46,8 +46,8 @@ enum boot_status load_pvh(struct loader *l, struct boot_entry *e);
 enum boot_status load_linux(struct loader *l, struct boot_entry *e);
 
 /* linux.c: a zero page with memory map, command line and initrd, for an uncompressed kernel. */
-enum boot_status linux_boot_params(struct loader *l, uint8_t *header, uint64_t initrd_max, uint64_t cmdline_max,
-                                   uint64_t *address);
+enum boot_status linux_boot_params(struct loader *l, uint8_t *header, uint64_t initrd_max,
+                                   uint64_t cmdline_max, uint64_t *address);
 
 /* elf.c */
 enum { ELF_SEGMENTS_MAX = 64 };

@@ -29,8 +29,8 @@ static enum boot_status load_addresses(struct loader *l, uint64_t at, struct boo
 {
     const struct boot_file *f = &l->rq->kernel;
     if (at + 32 > f->size)
-        return loader_fail(l, BOOT_BAD_IMAGE, "%s: Multiboot address fields at offset 0x%" PRIx64 " cut short",
-                           f->name, at);
+        return loader_fail(l, BOOT_BAD_IMAGE,
+                           "%s: Multiboot address fields at offset 0x%" PRIx64 " cut short", f->name, at);
     const uint8_t *h = f->data + at;
     uint64_t header = le32_get(h + 12), load = le32_get(h + 16), load_end = le32_get(h + 20);
     uint64_t bss_end = le32_get(h + 24);
@@ -43,16 +43,17 @@ static enum boot_status load_addresses(struct loader *l, uint64_t at, struct boo
     if (load_end != 0) {
         if (load_end < load || load_end - load > filesz)
             return loader_fail(l, BOOT_BAD_IMAGE,
-                               "%s: Multiboot load_end_addr 0x%" PRIx64 " is not inside the file (load_addr 0x%" PRIx64
-                               ", 0x%" PRIx64 " bytes)",
+                               "%s: Multiboot load_end_addr 0x%" PRIx64
+                               " is not inside the file (load_addr 0x%" PRIx64 ", 0x%" PRIx64 " bytes)",
                                f->name, load_end, load, filesz);
         filesz = load_end - load;
     }
     uint64_t memsz = filesz;
     if (bss_end != 0) {
         if (bss_end < load + filesz)
-            return loader_fail(l, BOOT_BAD_IMAGE, "%s: Multiboot bss_end_addr 0x%" PRIx64 " is below the loaded image",
-                               f->name, bss_end);
+            return loader_fail(l, BOOT_BAD_IMAGE,
+                               "%s: Multiboot bss_end_addr 0x%" PRIx64 " is below the loaded image", f->name,
+                               bss_end);
         memsz = bss_end - load;
     }
     e->rip = le32_get(h + 28);
@@ -67,13 +68,15 @@ static enum boot_status load_image(struct loader *l, uint64_t at, struct boot_en
     enum boot_status s = elf_parse(l, f, &img);
     if (s != BOOT_OK || (s = elf_place(l, f, &img)) != BOOT_OK) return s;
     if (img.entry > UINT32_MAX)
-        return loader_fail(l, BOOT_BAD_IMAGE, "%s: entry 0x%" PRIx64 " is above 4 GiB, Multiboot starts in 32-bit mode",
-                           f->name, img.entry);
+        return loader_fail(l, BOOT_BAD_IMAGE,
+                           "%s: entry 0x%" PRIx64 " is above 4 GiB, Multiboot starts in 32-bit mode", f->name,
+                           img.entry);
     e->rip = img.entry;
     return BOOT_OK;
 }
 
-static enum boot_status put_string(struct loader *l, const char *what, const char *a, const char *b, uint64_t *address)
+static enum boot_status put_string(struct loader *l, const char *what, const char *a, const char *b,
+                                   uint64_t *address)
 {
     size_t na = strlen(a), nb = b && *b ? strlen(b) : 0;
     char *text = malloc(na + nb + 2);
@@ -98,9 +101,11 @@ static enum boot_status put_modules(struct loader *l, uint8_t *mbi)
     for (uint32_t i = 0; i < rq->module_count; i++) {
         const struct boot_file *m = &rq->modules[i];
         uint64_t room = m->size ? m->size : 1; /* an empty module still has an address */
-        if ((s = loader_find(l, "a module", room, 4096, l->top, UINT64_C(1) << 32, false, &address)) != BOOT_OK ||
+        if ((s = loader_find(l, "a module", room, 4096, l->top, UINT64_C(1) << 32, false, &address)) !=
+                BOOT_OK ||
             (s = loader_place(l, "a module", address, m->data, m->size, room)) != BOOT_OK ||
-            (s = put_string(l, "a module command line", m->args ? m->args : m->name, NULL, &string)) != BOOT_OK)
+            (s = put_string(l, "a module command line", m->args ? m->args : m->name, NULL, &string)) !=
+                BOOT_OK)
             return s;
         le32_put(list + i * 16, (uint32_t)address);
         le32_put(list + i * 16 + 4, (uint32_t)(address + m->size));
@@ -143,7 +148,8 @@ enum boot_status load_multiboot(struct loader *l, struct boot_entry *e)
     if (at < 0)
         return loader_fail(l, BOOT_BAD_IMAGE, "%s: no Multiboot header in the first 8 KiB", rq->kernel.name);
     if (le32_get(rq->kernel.data + at + 4) & 0xfff8)
-        return loader_fail(l, BOOT_BAD_IMAGE, "%s: Multiboot flags 0x%x at offset 0x%" PRIx64 " require unknown features",
+        return loader_fail(l, BOOT_BAD_IMAGE,
+                           "%s: Multiboot flags 0x%x at offset 0x%" PRIx64 " require unknown features",
                            rq->kernel.name, (unsigned)le32_get(rq->kernel.data + at + 4), (uint64_t)at + 4);
     if ((s = load_image(l, (uint64_t)at, e)) != BOOT_OK) return s;
     if ((s = put_string(l, "the command line", rq->kernel.name, rq->cmdline, &address)) != BOOT_OK) return s;
@@ -153,7 +159,8 @@ enum boot_status load_multiboot(struct loader *l, struct boot_entry *e)
     if ((s = put_modules(l, mbi)) != BOOT_OK || (s = put_memory_map(l, mbi)) != BOOT_OK) return s;
     le32_put(mbi, MBI_FLAGS);
     le32_put(mbi + 0xc, 0x8000ffff); /* first disk, no partition */
-    if ((s = loader_info(l, "the Multiboot information", mbi, sizeof(mbi), 16, &address)) != BOOT_OK) return s;
+    if ((s = loader_info(l, "the Multiboot information", mbi, sizeof(mbi), 16, &address)) != BOOT_OK)
+        return s;
     e->mode = BOOT_MODE_PROT32;
     e->eax = MB_LOADER_MAGIC;
     e->ebx = (uint32_t)address;

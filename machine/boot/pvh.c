@@ -26,7 +26,8 @@ enum boot_status load_pvh(struct loader *l, struct boot_entry *e)
     enum boot_status s = elf_parse(l, &rq->kernel, &img);
     if (s != BOOT_OK) return s;
     if (!img.has_pvh)
-        return loader_fail(l, BOOT_BAD_IMAGE, "%s: no Xen PHYS32_ENTRY note, so not a PVH kernel", rq->kernel.name);
+        return loader_fail(l, BOOT_BAD_IMAGE, "%s: no Xen PHYS32_ENTRY note, so not a PVH kernel",
+                           rq->kernel.name);
     if (img.pvh_entry > UINT32_MAX)
         return loader_fail(l, BOOT_BAD_IMAGE, "%s: PVH entry 0x%" PRIx64 " is above 4 GiB", rq->kernel.name,
                            img.pvh_entry);
@@ -34,7 +35,8 @@ enum boot_status load_pvh(struct loader *l, struct boot_entry *e)
     for (uint32_t i = 0; i < rq->module_count; i++) {
         const struct boot_file *m = &rq->modules[i];
         uint64_t room = m->size ? m->size : 1;
-        if ((s = loader_find(l, "a module", room, 4096, 0x100000, UINT64_C(1) << 32, true, &address)) != BOOT_OK ||
+        if ((s = loader_find(l, "a module", room, 4096, 0x100000, UINT64_C(1) << 32, true, &address)) !=
+                BOOT_OK ||
             (s = loader_place(l, "a module", address, m->data, m->size, room)) != BOOT_OK ||
             (s = put_text(l, "a module command line", m->args, &text)) != BOOT_OK)
             return s;
@@ -43,8 +45,8 @@ enum boot_status load_pvh(struct loader *l, struct boot_entry *e)
         le64_put(list + i * MODULE_SIZE + 16, text);
     }
     if (rq->module_count) {
-        if ((s = loader_info(l, "the module list", list, (uint64_t)rq->module_count * MODULE_SIZE, 8, &address)) !=
-            BOOT_OK)
+        if ((s = loader_info(l, "the module list", list, (uint64_t)rq->module_count * MODULE_SIZE, 8,
+                             &address)) != BOOT_OK)
             return s;
         le32_put(info + 0x0c, rq->module_count);
         le64_put(info + 0x10, address);
@@ -54,7 +56,8 @@ enum boot_status load_pvh(struct loader *l, struct boot_entry *e)
         le64_put(map + i * MEMMAP_SIZE + 8, l->mem->map[i].length);
         le32_put(map + i * MEMMAP_SIZE + 16, l->mem->map[i].type);
     }
-    if ((s = loader_info(l, "the memory map", map, (uint64_t)l->mem->map_count * MEMMAP_SIZE, 8, &address)) != BOOT_OK)
+    if ((s = loader_info(l, "the memory map", map, (uint64_t)l->mem->map_count * MEMMAP_SIZE, 8, &address)) !=
+        BOOT_OK)
         return s;
     le64_put(info + 0x28, address);
     le32_put(info + 0x30, l->mem->map_count);
@@ -63,7 +66,8 @@ enum boot_status load_pvh(struct loader *l, struct boot_entry *e)
     le32_put(info, START_INFO_MAGIC);
     le32_put(info + 4, 1);
     le64_put(info + 0x20, rq->rsdp);
-    if ((s = loader_info(l, "the PVH start information", info, sizeof(info), 8, &address)) != BOOT_OK) return s;
+    if ((s = loader_info(l, "the PVH start information", info, sizeof(info), 8, &address)) != BOOT_OK)
+        return s;
     e->mode = BOOT_MODE_PROT32;
     e->rip = img.pvh_entry;
     e->ebx = (uint32_t)address;

@@ -22,6 +22,9 @@
 #if __has_include("cpu/isa/sseint.def")
 #include "cpu/isa/sseint.def"
 #endif
+#if __has_include("cpu/isa/xsave.def")
+#include "cpu/isa/xsave.def"
+#endif
 #if __has_include("cpu/isa/virt.def")
 #include "cpu/isa/virt.def"
 #endif

@@ -25,7 +25,7 @@ void visit_u8s(struct visitor *v, uint8_t *x, size_t n);
 void visit_u16s(struct visitor *v, uint16_t *x, size_t n);
 void visit_u32s(struct visitor *v, uint32_t *x, size_t n);
 void visit_u64s(struct visitor *v, uint64_t *x, size_t n);
-/* Loading: an index that must stay below `limit`; otherwise the visit fails and *x becomes 0. */
+/* Loading: a value that must stay below `limit`; otherwise the visit fails. */
 void visit_check_below(struct visitor *v, uint64_t value, uint64_t limit);
 
 #endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* Routing of interrupt messages between local APICs. SDM 3A 11.6.2 (destinations), 11.6.2.4 (lowest
+ * priority: among the least busy matches the choice rotates, as the manual leaves ties open). */
+#include "apic/message.h"
+
+#include <stddef.h>
+
+#include "apic/io_apic.h"
+#include "apic/local_apic.h"
+
+static unsigned send_lowest(struct apic_bus *b, const struct apic_message *msg)
+{
+    struct local_apic *best = NULL;
+    for (uint32_t i = 0; i < b->count; i++) {
+        struct local_apic *l = b->apic[(b->rotate + i) % b->count];
+        if (!(l->s.svr & SVR_ENABLE) || !local_apic_match(l, msg)) continue;
+        if (!best || local_apic_ppr(l) >> 4 < local_apic_ppr(best) >> 4) best = l;
+    }
+    if (!best) return 0;
+    b->rotate = ((uint32_t)best->cpu_id + 1) % b->count;
+    return local_apic_accept(best, msg);
+}
+
+unsigned apic_bus_send(struct apic_bus *b, const struct apic_message *msg)
+{
+    if (msg->delivery == APIC_LOWEST) return send_lowest(b, msg);
+    unsigned n = 0;
+    for (uint32_t i = 0; i < b->count; i++)
+        if (local_apic_match(b->apic[i], msg)) n += local_apic_accept(b->apic[i], msg);
+    return n;
+}
+
+void apic_bus_eoi(struct apic_bus *b, uint8_t vector)
+{
+    if (b->io_apic) io_apic_eoi(b->io_apic, vector);
+}

@@ -9,10 +9,8 @@ static volatile uint64_t word;
 
 static void faults(void)
 {
-    uint64_t rip;
     CATCH("ud2");
     CHECK_EQ(caught.vector, 6);
-    CATCH("lea 1f(%%rip), %0; 1: ud2" : "=m"(rip)::);
     CATCH("xor %%edx, %%edx; mov $1, %%eax; xor %%ecx, %%ecx; div %%ecx" ::: "rax", "rcx", "rdx");
     CHECK_EQ(caught.vector, 0);
     CATCH("mov $0x80000000, %%eax; cltd; mov $-1, %%ecx; idiv %%ecx" ::: "rax", "rcx", "rdx");
@@ -27,9 +25,12 @@ static void faults(void)
     CATCH("mov (%0), %%rax" ::"r"(UINT64_C(0x800000000000)) : "rax");
     CHECK_EQ(caught.vector, 13);
     CHECK_EQ(caught.error, 0);
-    CATCH("push %%rbp; mov %0, %%rbp; mov (%%rbp), %%rax" ::"r"(UINT64_C(0x800000000000)) : "rax");
+    caught.vector = -1;
+    __asm__ volatile("lea 2f(%%rip), %%rax; mov %%rax, catch_rip; mov %%rsp, catch_rsp; mov %%rbp, %%r11;"
+                     "mov %0, %%rbp; mov (%%rbp), %%rax; 2: mov %%r11, %%rbp; movq $0, catch_rip" ::"r"(
+                         UINT64_C(0x800000000000))
+                     : "rax", "r11", "memory");
     CHECK_EQ(caught.vector, 12);
-    __asm__ volatile("" ::: "memory");
     CATCH("mov %0, %%cr3" ::"r"(UINT64_C(1) << 63));
     CHECK_EQ(caught.vector, 13);
     CATCH("wrmsr" ::"c"(0x12345), "a"(0), "d"(0));
@@ -57,7 +58,6 @@ static void faults(void)
     CATCH("movups (%0), %%xmm0" ::"r"(page));
     CHECK_EQ(caught.vector, 6);
     WRITE_CR(0, cr0);
-    (void)rip;
 }
 
 static void page_faults(void)

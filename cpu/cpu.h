@@ -20,6 +20,7 @@ struct cpu_model;
 struct engine; /* decoded blocks, engine.c */
 struct block;
 struct tlb; /* tlb.h */
+struct tlb_entry;
 
 /* Lazy flags: result sign-extended to 64 bits plus a vector (flags.h). Canonical RFLAGS are in
  * s.rflags after cpu_flush_flags(); the system bits of s.rflags are always current. */
@@ -68,6 +69,26 @@ enum attention {
     ATT_INSN_PROBE = 2048
 };
 
+/* What segmentation allows of one segment without looking closer: an access of n bytes at `off` is good
+ * when off + n <= top. 0 sends every access to the full check (seg_linear). */
+struct seg_window {
+    uint64_t base;
+    uint64_t read_top, write_top;
+};
+
+/* Where an open read-modify-write goes. host NULL: one or two pieces, each RAM, MMIO or dropped. */
+struct mem_piece {
+    uint8_t *host;
+    uint64_t hpa;
+    uint64_t lin;
+    uint32_t size;
+    uint32_t kind; /* mem.c */
+};
+struct rmw_place {
+    uint8_t *host;
+    struct mem_piece piece[2];
+};
+
 struct cpu {
     struct cpu_state s; /* first: handlers index gpr[] from the struct's address */
 
@@ -81,7 +102,15 @@ struct cpu {
     uint64_t cs_base;         /* added to RIP to fetch: CS base, 0 in 64-bit mode */
     struct tlb *tlb;
     uint32_t tlb_tag;   /* VPID/ASID tag of the current context; 0 outside */
-    uint32_t mmu_index; /* 0 supervisor, 1 user, ... (tlb.h) */
+    uint32_t mmu_index; /* enum mmu_index (tlb.h) */
+    struct tlb_entry *tlb_l1;          /* slots that the fast path looks at */
+    uint64_t tlb_ctx;                  /* low tag bits: address space and paging rights in force */
+    struct seg_window win[SEG_COUNT];  /* mem_update_window() */
+    uint64_t mem_value[2];             /* result of a slow read */
+    uint64_t mem_lin;                  /* linear address of the last slow access */
+    struct rmw_place rmw;
+    uint8_t paging_mode;               /* enum paging_mode (tlb.h) */
+    uint8_t mem_checked;               /* #AC or data breakpoints armed: every access takes the slow path */
     bool exact;         /* executing one instruction alone: MMIO and code writes allowed */
     bool stop_requested;
     bool shadow_fresh; /* event.c: the instruction just executed opened the interrupt shadow */

@@ -22,8 +22,8 @@ static inline bool mem_write32(struct cpu *c, unsigned seg, uint64_t off, uint32
 static inline bool mem_write64(struct cpu *c, unsigned seg, uint64_t off, uint64_t v);
 
 /* 16 bytes as two quadwords in value order (FXSAVE, SSE). align16: #GP(0) when unaligned. */
-bool mem_read128(struct cpu *c, unsigned seg, uint64_t off, bool align16, uint64_t v[2]);
-bool mem_write128(struct cpu *c, unsigned seg, uint64_t off, bool align16, const uint64_t v[2]);
+static inline bool mem_read128(struct cpu *c, unsigned seg, uint64_t off, bool align16, uint64_t v[2]);
+static inline bool mem_write128(struct cpu *c, unsigned seg, uint64_t off, bool align16, const uint64_t v[2]);
 /* Any length up to 4096 (x87 images, XSAVE area, task segments): all or nothing for writes. */
 bool mem_read_bytes(struct cpu *c, unsigned seg, uint64_t off, void *buf, uint32_t n);
 bool mem_write_bytes(struct cpu *c, unsigned seg, uint64_t off, const void *buf, uint32_t n);
@@ -47,6 +47,10 @@ bool lin_read_cpl(struct cpu *c, uint64_t lin, uint32_t size, unsigned cpl, uint
 bool lin_write_cpl(struct cpu *c, uint64_t lin, uint32_t size, unsigned cpl, uint64_t v);
 bool lin_probe_write_cpl(struct cpu *c, uint64_t lin, uint32_t n, unsigned cpl);
 
+/* An access to non-RAM, to a page with decoded code or to an armed data breakpoint outside exact mode
+ * (cpu->exact) records FAULT_EXACT and returns false: run the instruction again alone. Event delivery and
+ * other code outside blocks sets cpu->exact around its accesses. */
+
 /* Segment half alone: offset -> linear with limit, type, canonical checks (#GP/#SS/#GP(0)). */
 bool seg_linear(struct cpu *c, unsigned seg, uint64_t off, uint32_t n, enum access acc, uint64_t *lin);
 
@@ -55,6 +59,11 @@ uint64_t phys_read(struct cpu *c, uint64_t hpa, uint32_t size);
 void phys_write(struct cpu *c, uint64_t hpa, uint32_t size, uint64_t v);
 void phys_read_bytes(struct cpu *c, uint64_t hpa, void *buf, uint32_t n);
 void phys_write_bytes(struct cpu *c, uint64_t hpa, const void *buf, uint32_t n);
+
+/* Decoded blocks may have been made from one of these n bytes, all in one page. */
+bool phys_holds_code(const struct cpu *c, uint64_t hpa, uint32_t n);
+/* Canonical for the paging mode in force (48 or, with CR4.LA57, 57 bits). */
+bool mem_canonical(const struct cpu *c, uint64_t lin);
 
 /* Guest-physical -> host-physical through the current second stage only. */
 bool gpa_translate(struct cpu *c, uint64_t gpa, uint32_t flags, uint64_t *hpa);
@@ -68,7 +77,8 @@ void tlb_flush_tag(struct cpu *c, uint32_t tag, bool keep_global);
 void tlb_flush_pcid(struct cpu *c, uint32_t tag, uint32_t pcid, bool keep_global);
 void tlb_flush_page(struct cpu *c, uint32_t tag, uint64_t lin, int pcid); /* pcid -1: all and global */
 void tlb_flush_second_stage(struct cpu *c, uint64_t root); /* guest-physical and combined mappings; root ~0: all */
-/* CR0/CR3/CR4/EFER/CPL/second-stage/tag changed: recompute derived translation state. */
+/* CR0/CR3/CR4/EFER/PKRU/PKRS/CPL/RFLAGS.AC/DR7/second-stage/tag changed: recompute derived translation
+ * state. Invalidates nothing architectural. */
 void mmu_update(struct cpu *c);
 /* Code fetch: host-physical address of `lin` with execute rights of the current CPL. False: fault set
  * (#PF with I/D, second stage). Whatever may change an earlier answer (flushes, mmu_update) increments
@@ -76,6 +86,11 @@ void mmu_update(struct cpu *c);
 bool mem_fetch_page(struct cpu *c, uint64_t lin, uint64_t *hpa);
 /* The physical page has PAGE_CODE now: no fast write entry for it may stay or be made. */
 void tlb_protect_code_page(struct cpu *c, uint64_t hpa_page);
+/* Only CPL, RFLAGS.AC or DR7 changed. */
+void mmu_update_rights(struct cpu *c);
+/* The hidden part of a segment register, CR0.PE, RFLAGS.VM or 64-bit mode changed. */
+void mem_update_window(struct cpu *c, unsigned seg);
+void mem_update_windows(struct cpu *c);
 /* PAE: load PDPTEs for this CR3 with reserved-bit checks; false: #GP(0) set (or second-stage fault). */
 bool mmu_load_pdpte(struct cpu *c, uint64_t cr3);
 

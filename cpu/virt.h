@@ -59,7 +59,8 @@ enum gpa_access_flag {
     GPA_LEAF_USER = 128, /* final access: U/S, R/W, XD of the guest's own translation */
     GPA_LEAF_WRITE = 256,
     GPA_LEAF_NX = 512,
-    GPA_SHADOW_STACK = 1024
+    GPA_SHADOW_STACK = 1024,
+    GPA_DEBUG = 2048 /* no accessed/dirty update, no fault recorded: only the answer */
 };
 
 struct gpa_query {

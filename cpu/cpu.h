@@ -180,6 +180,8 @@ static inline bool in_protected(const struct cpu *c) { return !in_real(c) && !in
 struct cpu *cpu_create(int id, const struct cpu_model *model, const uint64_t *features, struct bus *bus,
                        struct probe_bus *probes);
 void cpu_destroy(struct cpu *c);
+/* Gives the processor its virtualization extension (state zeroed and reset). False: no memory. */
+bool cpu_attach_extension(struct cpu *c, const struct virt_ext *ext);
 void cpu_reset(struct cpu *c); /* power-on / RESET#: SDM 3A 10.1 */
 void cpu_init_reset(struct cpu *c); /* INIT: keeps FPU, MSRs, caches */
 void cpu_drop_derived(struct cpu *c);

@@ -140,7 +140,7 @@ void tlb_select(struct cpu *c)
     if (v->flushes != t->flushes) {
         v->flushes = t->flushes;
         v->generation = ++t->generation;
-        if (t->generation == 0) engine_drop(c->engine); /* wrapped: no old number may match again */
+        if (t->generation == 0 && c->engine != NULL) engine_drop(c->engine); /* wrapped: no old number may match again */
     }
     c->tlb_ctx = v->number;
     c->exec_generation = v->generation;

@@ -20,8 +20,9 @@
  * NONE as operand: no operand. Example:
  *   INSN(0, ANY, 0xF4, NOEXT, "hlt", NONE, NONE, NONE, hlt, A_SOLO | A_CPL0, FEAT_BASE, T(system), ICPT_HLT)
  * Several rows may fit the same bytes: the first that is legal (prefix, ModRM, mode, feature) wins, so LZCNT
- * stands before BSR. Operand 1 decides the operand size (insn.opsize, uop.size); when it is absent or has
- * no size (M) it is the effective operand size of the instruction (2, 4, 8).
+ * stands before BSR. Operand 1 decides the operand size (insn.opsize, uop.size), operand 2 when operand 1 is an
+ * immediate or DX; when both are absent or without size (M, branch targets) it is the effective
+ * operand size of the instruction (2, 4, 8).
  * A memory operand of a row without a register form (M operands, EXT M(d)) makes the register form #UD.
  * Flags that the manuals leave undefined: cpu/isa/undefined_flags.def, by mnemonic.
  */
@@ -104,7 +105,9 @@ struct insn {
     uint64_t imm2;
     int32_t disp;
     uint8_t length;
-    uint8_t opsize; /* 1, 2, 4, 8, 16 (vector): of the memory/first operand */
+    uint8_t opsize;   /* 1, 2, 4, 8, 10, 16: of operand 1, see above */
+    uint8_t eff_size; /* effective operand size: 2, 4, 8 */
+    uint8_t vvvv;     /* VEX.vvvv */
     uint8_t asize;  /* 2, 4, 8 */
     uint8_t reg;    /* ModRM.reg with REX.R, or the opcode's register */
     uint8_t rm;     /* ModRM.rm with REX.B when is_mem is 0 */

@@ -572,21 +572,20 @@ static void take_fault(struct cpu *c)
     c->fault.kind = FAULT_NONE;
 }
 
-static const uint32_t att_step = ATT_SHADOW | ATT_TRAP | ATT_CODE_BP | ATT_INSN_PROBE;
-
-/* Everything between two instructions. True: go on with an instruction. */
+/* Everything between two instructions. Several events may be due at one boundary (a delivered one is
+ * followed by the next before the first instruction of its handler); an event without end costs a cycle
+ * now and then, so that the loop ends. */
 static bool boundary(struct cpu *c, enum run_stop *stop)
 {
-    /* Several events may be due at one boundary (a delivered one is followed by the next before the first
-     * instruction of its handler); the bound keeps a context that never settles from hanging the host. */
-    for (int i = 0; i < 16 && c->attention & ~ATT_STOP; i++) {
-        cpu_boundary(c);
+    for (int i = 0; c->attention & ~(uint32_t)ATT_STOP; i++) {
+        if (cpu_boundary(c)) return true;
         if (c->fault.kind != FAULT_NONE) take_fault(c);
         if (c->attention & ATT_IDLE) {
             *stop = c->s.activity == ACTIVITY_SHUTDOWN ? STOP_SHUTDOWN : STOP_IDLE;
             return false;
         }
-        if (!(c->attention & ~(att_step | ATT_STOP)) || c->budget <= 0) break;
+        if (i >= 16) c->budget--;
+        if (c->budget <= 0) break;
     }
     return true;
 }

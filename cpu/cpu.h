@@ -34,7 +34,7 @@ enum fault_class {
     FAULT_EXCEPTION,    /* fault.event */
     FAULT_SECOND_STAGE, /* fault.gpa: EPT violation / misconfiguration, nested page fault */
     FAULT_VIRT,         /* an exit decided inside a memory access (APIC page); the context knows */
-    FAULT_EXACT         /* not a fault: redo this one instruction alone at exact time (MMIO, code write) */
+    FAULT_EXACT         /* not a fault: redo this one instruction alone, exactly timed: MMIO, code write */
 };
 
 struct fault {

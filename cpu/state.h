@@ -17,7 +17,7 @@ enum { REG_ZERO = 16, REG_RIP = 17, REG_COUNT = 18 };
 
 enum seg_id { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, SEG_COUNT };
 
-/* Access rights in the format of the VMCS guest-state area (SDM 3C "Guest Register State"). */
+/* Access rights in the 32-bit format of SDM 3C "Guest Register State". */
 enum seg_ar {
     AR_TYPE = 0x000f,
     AR_S = 0x0010, /* 1: code or data */
@@ -158,7 +158,7 @@ struct interruptibility {
 };
 
 enum activity {
-    ACTIVITY_ACTIVE = 0, /* numbers of the VMCS activity-state field */
+    ACTIVITY_ACTIVE = 0, /* numbers of SDM 3C "Guest Non-Register State" */
     ACTIVITY_HLT = 1,
     ACTIVITY_SHUTDOWN = 2,
     ACTIVITY_WAIT_SIPI = 3,

@@ -46,13 +46,15 @@ enum uv_status {
 
 const char *uv_status_name(enum uv_status status); /* "UV_E_IMAGE"; never NULL */
 const char *uv_version(void);                      /* "0.1.0" */
+/* The candidate that `word` was most probably meant to be, or NULL: for messages about unknown names. */
+const char *uv_nearest(const char *word, const char *const *candidates, size_t count);
 
 /* ---- Configuration -------------------------------------------------------------------------------
  * Settings are strings, so that command lines, files and other languages need no further interface.
  * uv_table_row(UV_TABLE_SETTINGS, ...) lists them with their meaning. Most used:
  *   "cpu"        model and features: "skylake-server,+vmx,-smap"      "memory"  "256M", "4G" (default 128M)
- *   "cpus"       logical processors, 1 to 64                          "serial0" "stdio", "file:PATH", "pipe:PATH",
- *   "rtc"        seconds since 1970 at cycle 0                                  "null", "none"
+ *   "cpus"       logical processors, 1 to 64                          "serial0" "stdio", "file:PATH",
+ * "pipe:PATH", "rtc"        seconds since 1970 at cycle 0                                  "null", "none"
  *   "quantum"    cycles a processor runs before the next one's turn   "debugcon" like serial0 */
 enum uv_status uv_config_create(uv_config **config);
 void uv_config_destroy(uv_config *config); /* NULL is allowed */
@@ -147,16 +149,18 @@ uint64_t uv_machine_hash(uv_machine *machine);
 
 /* ---- Input schedule ------------------------------------------------------------------------------
  * Bytes typed into serial port 0-3, offered at line speed from `cycle` on (in the past: now). */
-enum uv_status uv_machine_input(uv_machine *machine, uint32_t port, uint64_t cycle, const void *data, size_t size);
+enum uv_status uv_machine_input(uv_machine *machine, uint32_t port, uint64_t cycle, const void *data,
+                                size_t size);
 /* Takes what has been typed at stdio and pipe ends so far and enters it with the present cycle; waits up
- * to `wait_ms` of host time for it. *taken (may be NULL) becomes the number of bytes, -1 when no more can come. */
+ * to `wait_ms` of host time for it. *taken (may be NULL) becomes the number of bytes, -1 when no more can
+ * come. */
 enum uv_status uv_machine_poll_input(uv_machine *machine, int wait_ms, int64_t *taken);
 
 /* ---- Inspection ---------------------------------------------------------------------------------- */
 /* Registers are numbered 0 .. uv_register_count()-1 and named: "rax", "rip", "rflags", "cr0", "efer",
  * "cs", "cs.base", "cs.limit", "cs.rights" (VMCS format), "gdtr.base", ... */
 uint32_t uv_register_count(void);
-const char *uv_register_name(uint32_t id);              /* NULL past the end */
+const char *uv_register_name(uint32_t id); /* NULL past the end */
 enum uv_status uv_register_find(const char *name, uint32_t *id);
 enum uv_status uv_register_read(uv_machine *machine, uint32_t cpu, uint32_t id, uint64_t *value);
 /* No check of the value is made that an instruction would make. */
@@ -186,8 +190,8 @@ enum uv_status uv_memory_write(uv_machine *machine, uint64_t address, const void
  * *done (may be NULL) becomes the number of bytes moved before the first unmapped one. */
 enum uv_status uv_linear_read(uv_machine *machine, uint32_t cpu, uint64_t linear, void *data, size_t size,
                               size_t *done);
-enum uv_status uv_linear_write(uv_machine *machine, uint32_t cpu, uint64_t linear, const void *data, size_t size,
-                               size_t *done);
+enum uv_status uv_linear_write(uv_machine *machine, uint32_t cpu, uint64_t linear, const void *data,
+                               size_t size, size_t *done);
 /* Linear to guest-physical and to the machine's physical address; either may be NULL. */
 enum uv_status uv_translate(uv_machine *machine, uint32_t cpu, uint64_t linear, uint64_t *guest_physical,
                             uint64_t *physical);
@@ -261,7 +265,8 @@ struct uv_row {
 };
 const char *uv_table_name(enum uv_table table); /* "cpus"; NULL past the end */
 const char *uv_table_text(enum uv_table table); /* one line about it */
-enum uv_status uv_table_row(enum uv_table table, uint32_t index, struct uv_row *row); /* UV_E_RANGE past the end */
+enum uv_status uv_table_row(enum uv_table table, uint32_t index,
+                            struct uv_row *row); /* UV_E_RANGE past the end */
 
 #ifdef __cplusplus
 }

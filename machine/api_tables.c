@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* The tables the machine is built from, as rows of text: settings, devices, CPU models, features,
+ * instructions, probes, exit reasons, registers. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cpu/cpuid.h"
+#include "cpu/insn.h"
+#include "cpu/isa/table.h"
+#include "cpu/probe.h"
+#include "machine/api.h"
+
+static const char *const table_names[UV_TABLE_COUNT][2] = {
+    [UV_TABLE_SETTINGS] = {"settings", "settings of the library interface"},
+    [UV_TABLE_DEVICES] = {"devices", "devices for -device"},
+    [UV_TABLE_CPUS] = {"cpus", "CPU models for -cpu"},
+    [UV_TABLE_FEATURES] = {"features", "CPU features for -cpu MODEL,+feature,-feature"},
+    [UV_TABLE_INSNS] = {"insns", "instruction forms that the decoder knows"},
+    [UV_TABLE_PROBES] = {"traces", "trace categories and points for -trace"},
+    [UV_TABLE_EXITS] = {"exits", "VM-exit reasons"},
+    [UV_TABLE_REGISTERS] = {"registers", "registers of the library interface"},
+};
+
+static const struct uv_row settings[] = {
+#define SETTING(name, setter, text) {name, "", text},
+#include "machine/settings.def"
+#undef SETTING
+};
+
+static const struct uv_row devices[] = {
+#define DEVICE_OPTION(name, setter, properties, text) {name, properties, text},
+#include "machine/device_options.def"
+#undef DEVICE_OPTION
+};
+
+static const struct uv_row features[] = {
+#define FEATURE(name, leaf, sub, reg, bit, qemu) {qemu, #name, "CPUID." #leaf "." #sub " " #reg " bit " #bit},
+#include "cpu/feature.def"
+#undef FEATURE
+};
+
+static const struct uv_row probes[] = {
+#define PROBE_POINT(name, category, what) {#name, #category, what},
+#include "cpu/probe.def"
+#undef PROBE_POINT
+};
+
+struct exit_name {
+    uint32_t reason;
+    struct uv_row row;
+};
+
+static const struct exit_name vmx_exits[] = {
+#define EXIT_REASON(number, name, text) {number, {#name, "vmx", text}},
+#if __has_include("vmx/exit_reasons.def")
+#include "vmx/exit_reasons.def"
+#else
+    EXIT_REASON(0, EXCEPTION_NMI, "exception or NMI")
+#endif
+#undef EXIT_REASON
+};
+enum { VMX_EXITS = sizeof(vmx_exits) / sizeof(vmx_exits[0]) };
+
+#define ROWS(table) (sizeof(table) / sizeof((table)[0]))
+
+const char *api_exit_name(const struct cpu *c, uint32_t reason, char *buffer, size_t size)
+{
+    (void)c;
+    for (uint32_t i = 0; i < VMX_EXITS; i++)
+        if (vmx_exits[i].reason == (reason & 0xffff)) return vmx_exits[i].row.name;
+    snprintf(buffer, size, "reason 0x%x", reason);
+    return buffer;
+}
+
+const char *uv_exit_reason_name(const uv_machine *v, uint32_t reason)
+{
+    (void)v;
+    for (uint32_t i = 0; i < VMX_EXITS; i++)
+        if (vmx_exits[i].reason == (reason & 0xffff)) return vmx_exits[i].row.name;
+    return "unknown";
+}
+
+const char *uv_table_name(enum uv_table table)
+{
+    return (unsigned)table < UV_TABLE_COUNT ? table_names[table][0] : NULL;
+}
+const char *uv_table_text(enum uv_table table)
+{
+    return (unsigned)table < UV_TABLE_COUNT ? table_names[table][1] : NULL;
+}
+
+static enum uv_status from(const struct uv_row *rows, size_t n, uint32_t index, struct uv_row *row)
+{
+    if (index >= n) return UV_E_RANGE;
+    *row = rows[index];
+    return UV_OK;
+}
+
+static enum uv_status cpu_row(uint32_t index, struct uv_row *row)
+{
+    const char *alias, *name;
+    if (index < cpu_model_count) {
+        *row = (struct uv_row){cpu_models[index].name, "", cpu_models[index].brand};
+        return UV_OK;
+    }
+    if (!cpu_model_alias(index - cpu_model_count, &alias, &name)) return UV_E_RANGE;
+    *row = (struct uv_row){alias, "alias", name};
+    return UV_OK;
+}
+
+/* Handlers and operands have no text of their own: the feature stands in the group column. */
+static enum uv_status insn_row(uint32_t index, struct uv_row *row)
+{
+    static const char *const maps[] = {"one-byte map", "0F map",       "0F38 map",
+                                       "0F3A map",     "VEX 0F38 map", "VEX 0F3A map"};
+    if (index >= insn_table_rows) return UV_E_RANGE;
+    const struct insn_row *r = &insn_table[index];
+    const char *feature = r->feature < FEAT_COUNT ? features[r->feature].name : "";
+    *row = (struct uv_row){r->mnemonic, feature, r->map < ROWS(maps) ? maps[r->map] : ""};
+    return UV_OK;
+}
+
+enum uv_status uv_table_row(enum uv_table table, uint32_t index, struct uv_row *row)
+{
+    if (!row) return UV_E_ARGUMENT;
+    switch (table) {
+    case UV_TABLE_SETTINGS: return from(settings, ROWS(settings), index, row);
+    case UV_TABLE_DEVICES: return from(devices, ROWS(devices), index, row);
+    case UV_TABLE_CPUS: return cpu_row(index, row);
+    case UV_TABLE_FEATURES: return from(features + 1, ROWS(features) - 1, index, row); /* without BASE */
+    case UV_TABLE_INSNS: return insn_row(index, row);
+    case UV_TABLE_PROBES: return from(probes, ROWS(probes), index, row);
+    case UV_TABLE_EXITS:
+        if (index >= VMX_EXITS) return UV_E_RANGE;
+        *row = vmx_exits[index].row;
+        return UV_OK;
+    case UV_TABLE_REGISTERS:
+        if (!uv_register_name(index)) return UV_E_RANGE;
+        *row = (struct uv_row){uv_register_name(index), "", ""};
+        return UV_OK;
+    default: return UV_E_ARGUMENT;
+    }
+}
+
+const char *api_nearest_in_table(const char *word, enum uv_table table)
+{
+    const char *names[256];
+    struct uv_row row;
+    uint32_t n = 0;
+    while (n < ROWS(names) && uv_table_row(table, n, &row) == UV_OK)
+        names[n++] = row.name;
+    return uv_nearest(word, names, n);
+}

@@ -128,6 +128,7 @@ struct cpu {
     /* Configuration and connections, constant after cpu_create. */
     const struct cpu_model *model;
     uint64_t features[8]; /* bit FEAT_x: advertised */
+    uint32_t quirks;      /* bit of enum cpu_quirk (quirk.h): properties of the model */
     struct bus *bus;
     struct probe_bus *probes;
 

@@ -111,6 +111,7 @@ static void uop_from_insn(const struct insn *in, uint32_t mode, struct uop *u)
     } else if (r3 != 0xff) {
         u->base = r3;
     }
+    if (row->attr & A_FPU) u->imm = (uint64_t)(in->opcode & 7) << 8 | in->modrm; /* FOP, SDM 1 8.1.9 */
     if (operand_kind[o3] == K_VEXREG) u->imm = r3;
     if (operand_kind[o1] == K_REL) u->disp = (int32_t)in->imm;
     if (operand_kind[o1] == K_FARPTR) {

@@ -51,7 +51,8 @@ struct uop {
  *         registers are offsets (R8/W8); segment, control, debug, x87, MMX and XMM registers plain numbers.
  *   imm   immediate operand, sign-extended as its notation says; REL: displacement, already
  *         sign-extended; far pointer: offset in imm, selector in src | dst << 8; VEX.vvvv of a B_y operand is in src
- *         (operand 2) or in imm (operand 3); ENTER: imm16 | imm8 << 16; MOFFS: imm is the whole address.
+ *         (operand 2) or in imm (operand 3); ENTER: imm16 | imm8 << 16; MOFFS: imm is the whole address;
+ *         x87 rows (A_FPU): the 11-bit opcode for FOP.
  *   base, index, scale_seg, disp   the memory operand (u_ea, u_seg), whichever operand it is.
  *   size  bytes of operand 1, see insn.h; sizes 10 and 16 select column 3 of the set.
  *   flags UOP_MEM when the ModRM operand is memory: one handler for both looks there.

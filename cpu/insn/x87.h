@@ -21,6 +21,17 @@ enum x87_status {
 };
 enum { CW_WRITABLE = 0x1f3f, CW_FIXED = 0x40, CW_INIT = 0x37f };
 
+/* A handler whose work is one function that returns false on a fault: its locals are gone before NEXT, which
+ * stays a jump. */
+#define X87_INSN(name)                                                                                       \
+    static inline bool do_##name(struct cpu *c, const struct uop *u);                                        \
+    HANDLER_ALL(name)                                                                                        \
+    {                                                                                                        \
+        TRY(do_##name(c, u));                                                                                \
+        NEXT;                                                                                                \
+    }                                                                                                        \
+    static inline bool do_##name(struct cpu *c, __attribute__((unused)) const struct uop *u)
+
 static inline unsigned x87_phys(const struct cpu *c, unsigned i) { return (c->s.fpu.top + i) & 7; }
 static inline struct f80 *x87_st(struct cpu *c, unsigned i) { return &c->s.fpu.st[x87_phys(c, i)]; }
 static inline bool x87_empty(const struct cpu *c, unsigned i) { return !(c->s.fpu.tag >> x87_phys(c, i) & 1); }

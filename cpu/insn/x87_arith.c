@@ -95,28 +95,28 @@ static void binary_stack(struct cpu *c, const struct uop *u, binary_fn *fn, unsi
     X87_BINARY_MEMORY(name##_m64, read_m64, fn)                                                              \
     X87_BINARY_MEMORY(iname##_m16, read_i16, fn)                                                             \
     X87_BINARY_MEMORY(iname##_m32, read_i32, fn)                                                             \
-    HANDLER_ALL(name##_st0_sti)                                                                              \
+    X87_INSN(name##_st0_sti)                                                                              \
     {                                                                                                        \
         binary_stack(c, u, fn, 0, u->dst, false);                                                            \
-        NEXT;                                                                                                \
+        return true;                                                                                                \
     }                                                                                                        \
-    HANDLER_ALL(name##_sti_st0)                                                                              \
+    X87_INSN(name##_sti_st0)                                                                              \
     {                                                                                                        \
         binary_stack(c, u, fn, u->dst, 0, false);                                                            \
-        NEXT;                                                                                                \
+        return true;                                                                                                \
     }                                                                                                        \
-    HANDLER_ALL(name##p)                                                                                     \
+    X87_INSN(name##p)                                                                                     \
     {                                                                                                        \
         binary_stack(c, u, fn, u->dst, 0, true);                                                             \
-        NEXT;                                                                                                \
+        return true;                                                                                                \
     }
 #define X87_BINARY_MEMORY(handler, read, fn)                                                                 \
-    HANDLER_ALL(handler)                                                                                     \
+    X87_INSN(handler)                                                                                     \
     {                                                                                                        \
         struct operand80 o;                                                                                  \
-        TRY(read(c, u, &o));                                                                                 \
+        if (!read(c, u, &o)) return false;                                                                                 \
         binary_memory(c, u, fn, &o);                                                                         \
-        NEXT;                                                                                                \
+        return true;                                                                                                \
     }
 X87_BINARY(fadd, fiadd, f80_add)
 X87_BINARY(fmul, fimul, f80_mul)
@@ -157,19 +157,19 @@ static void compare(struct cpu *c, const struct uop *u, const struct operand80 *
     if (x87_finish(c, u, &e)) pops(c, pop);
 }
 #define X87_COMPARE_MEMORY(name, read, pop)                                                                  \
-    HANDLER_ALL(name)                                                                                        \
+    X87_INSN(name)                                                                                        \
     {                                                                                                        \
         struct operand80 o;                                                                                  \
-        TRY(read(c, u, &o));                                                                                 \
+        if (!read(c, u, &o)) return false;                                                                                 \
         compare(c, u, &o, x87_empty(c, 0), true, pop);                                                       \
-        NEXT;                                                                                                \
+        return true;                                                                                                \
     }
 #define X87_COMPARE(name, signaling, pop)                                                                    \
-    HANDLER_ALL(name)                                                                                        \
+    X87_INSN(name)                                                                                        \
     {                                                                                                        \
         struct operand80 o = {*x87_st(c, u->dst), false};                                                    \
         compare(c, u, &o, x87_empty(c, 0) || x87_empty(c, u->dst), signaling, pop);                          \
-        NEXT;                                                                                                \
+        return true;                                                                                                \
     }
 X87_COMPARE_MEMORY(fcom_m32, read_m32, 0)
 X87_COMPARE_MEMORY(fcom_m64, read_m64, 0)
@@ -183,23 +183,23 @@ X87_COMPARE(fcom_sti, true, 0)
 X87_COMPARE(fcomp_sti, true, 1)
 X87_COMPARE(fucom_sti, false, 0)
 X87_COMPARE(fucomp_sti, false, 1)
-HANDLER_ALL(fcompp)
+X87_INSN(fcompp)
 {
     struct operand80 o = {*x87_st(c, 1), false};
     compare(c, u, &o, x87_empty(c, 0) || x87_empty(c, 1), true, 2);
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fucompp)
+X87_INSN(fucompp)
 {
     struct operand80 o = {*x87_st(c, 1), false};
     compare(c, u, &o, x87_empty(c, 0) || x87_empty(c, 1), false, 2);
-    NEXT;
+    return true;
 }
-HANDLER_ALL(ftst)
+X87_INSN(ftst)
 {
     struct operand80 o = {f80_make(0, 0), false};
     compare(c, u, &o, x87_empty(c, 0), true, 0);
-    NEXT;
+    return true;
 }
 
 /* FCOMI and friends answer in ZF, PF, CF; OF, SF, AF are cleared (SDM 2A FCOMI). */
@@ -220,17 +220,17 @@ static void compare_flags(struct cpu *c, const struct uop *u, bool signaling, bo
     if (deliver && pop) x87_pop(c);
 }
 #define X87_COMPARE_FLAGS(name, signaling, pop)                                                              \
-    HANDLER_ALL(name)                                                                                        \
+    X87_INSN(name)                                                                                        \
     {                                                                                                        \
         compare_flags(c, u, signaling, pop);                                                                 \
-        NEXT;                                                                                                \
+        return true;                                                                                                \
     }
 X87_COMPARE_FLAGS(fcomi, true, false)
 X87_COMPARE_FLAGS(fcomip, true, true)
 X87_COMPARE_FLAGS(fucomi, false, false)
 X87_COMPARE_FLAGS(fucomip, false, true)
 
-HANDLER_ALL(fxam)
+X87_INSN(fxam)
 {
     struct f80 v = *x87_st(c, 0);
     unsigned exp = v.se & 0x7fff;
@@ -248,7 +248,7 @@ HANDLER_ALL(fxam)
     x87_note(c, u);
     set_codes(c, codes);
     x87_set_c1(c, v.se >> 15);
-    NEXT;
+    return true;
 }
 
 /* One operand, result in ST(0). */
@@ -277,37 +277,37 @@ static struct f80 clear_sign(struct fp_env *e, struct f80 a)
     return a;
 }
 #define X87_UNARY(name, fn)                                                                                  \
-    HANDLER_ALL(name)                                                                                        \
+    X87_INSN(name)                                                                                        \
     {                                                                                                        \
         unary(c, u, fn);                                                                                     \
-        NEXT;                                                                                                \
+        return true;                                                                                                \
     }
 X87_UNARY(fchs, change_sign)
 X87_UNARY(fabs, clear_sign)
 X87_UNARY(fsqrt, f80_sqrt)
 X87_UNARY(frndint, f80_round_int)
 
-HANDLER_ALL(fscale)
+X87_INSN(fscale)
 {
     binary_stack(c, u, f80_scale, 0, 1, false);
-    NEXT;
+    return true;
 }
 
-HANDLER_ALL(fxtract)
+X87_INSN(fxtract)
 {
     x87_note(c, u);
     struct f80 r = f80_default_nan(), exponent = r;
     bool underflow = x87_empty(c, 0);
     if (underflow || !x87_empty(c, 7)) {
-        if (!x87_stack_fault(c, u, !underflow)) NEXT;
+        if (!x87_stack_fault(c, u, !underflow)) return true;
     } else {
         struct fp_env e = x87_env(c);
         r = f80_extract(&e, *x87_st(c, 0), &exponent);
-        if (!x87_finish(c, u, &e)) NEXT;
+        if (!x87_finish(c, u, &e)) return true;
     }
     x87_set(c, 0, exponent);
     x87_push(c, r);
-    NEXT;
+    return true;
 }
 
 static void partial_remainder(struct cpu *c, const struct uop *u, bool ieee)
@@ -329,13 +329,13 @@ static void partial_remainder(struct cpu *c, const struct uop *u, bool ieee)
     set_codes(c, (uint16_t)((m.quotient & 4 ? SW_C0 : 0) | (m.quotient & 2 ? SW_C3 : 0) |
                             (m.partial ? SW_C2 : 0)));
 }
-HANDLER_ALL(fprem)
+X87_INSN(fprem)
 {
     partial_remainder(c, u, false);
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fprem1)
+X87_INSN(fprem1)
 {
     partial_remainder(c, u, true);
-    NEXT;
+    return true;
 }

@@ -19,68 +19,68 @@ static void load(struct cpu *c, const struct uop *u, struct fp_env *e, struct f8
     x87_raise(c, u, e->flags);
     if (!stop) x87_push(c, v);
 }
-HANDLER_ALL(fld_m32)
+X87_INSN(fld_m32)
 {
     uint32_t m;
-    TRY(mem_read32(c, u_seg(u), u_ea(c, u), &m));
+    if (!mem_read32(c, u_seg(u), u_ea(c, u), &m)) return false;
     struct fp_env e = x87_env(c);
     load(c, u, &e, f32_to_f80(&e, m));
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fld_m64)
+X87_INSN(fld_m64)
 {
     uint64_t m;
-    TRY(mem_read64(c, u_seg(u), u_ea(c, u), &m));
+    if (!mem_read64(c, u_seg(u), u_ea(c, u), &m)) return false;
     struct fp_env e = x87_env(c);
     load(c, u, &e, f64_to_f80(&e, m));
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fld_m80)
+X87_INSN(fld_m80)
 {
     struct f80 m;
-    TRY(x87_read_f80(c, u, &m));
+    if (!x87_read_f80(c, u, &m)) return false;
     struct fp_env e = x87_env(c);
     load(c, u, &e, m);
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fild_m16)
+X87_INSN(fild_m16)
 {
     uint16_t m;
-    TRY(mem_read16(c, u_seg(u), u_ea(c, u), &m));
+    if (!mem_read16(c, u_seg(u), u_ea(c, u), &m)) return false;
     struct fp_env e = x87_env(c);
     load(c, u, &e, int_to_f80((int16_t)m));
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fild_m32)
+X87_INSN(fild_m32)
 {
     uint32_t m;
-    TRY(mem_read32(c, u_seg(u), u_ea(c, u), &m));
+    if (!mem_read32(c, u_seg(u), u_ea(c, u), &m)) return false;
     struct fp_env e = x87_env(c);
     load(c, u, &e, int_to_f80((int32_t)m));
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fild_m64)
+X87_INSN(fild_m64)
 {
     uint64_t m;
-    TRY(mem_read64(c, u_seg(u), u_ea(c, u), &m));
+    if (!mem_read64(c, u_seg(u), u_ea(c, u), &m)) return false;
     struct fp_env e = x87_env(c);
     load(c, u, &e, int_to_f80((int64_t)m));
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fbld)
+X87_INSN(fbld)
 {
     uint8_t m[10];
-    TRY(mem_read_bytes(c, u_seg(u), u_ea(c, u), m, 10));
+    if (!mem_read_bytes(c, u_seg(u), u_ea(c, u), m, 10)) return false;
     struct fp_env e = x87_env(c);
     load(c, u, &e, f80_from_bcd(m));
-    NEXT;
+    return true;
 }
 #define X87_CONSTANT(name, which)                                                                            \
-    HANDLER_ALL(name)                                                                                        \
+    X87_INSN(name)                                                                                        \
     {                                                                                                        \
         struct fp_env e = x87_env(c);                                                                        \
         load(c, u, &e, f80_constant(which, e.rc));                                                           \
-        NEXT;                                                                                                \
+        return true;                                                                                                \
     }
 X87_CONSTANT(fld1, 0)
 X87_CONSTANT(fldl2t, 1)
@@ -90,18 +90,18 @@ X87_CONSTANT(fldlg2, 4)
 X87_CONSTANT(fldln2, 5)
 X87_CONSTANT(fldz, 6)
 
-HANDLER_ALL(fld_sti)
+X87_INSN(fld_sti)
 {
     x87_note(c, u);
     struct f80 v = *x87_st(c, u->dst);
     bool underflow = x87_empty(c, u->dst);
     if (underflow || !x87_empty(c, 7)) {
         if (x87_stack_fault(c, u, !underflow)) x87_push(c, f80_default_nan());
-        NEXT;
+        return true;
     }
     x87_set_c1(c, false);
     x87_push(c, v);
-    NEXT;
+    return true;
 }
 
 /* Stores: convert, write memory (may fault), then commit flags and pop. An unmasked overflow or underflow
@@ -131,15 +131,15 @@ static void store_end(struct cpu *c, const struct uop *u, struct store *s, bool 
     if (s->write && pop) x87_pop(c);
 }
 #define X87_STORE(name, type, convert, indefinite, write_fn, pop)                                            \
-    HANDLER_ALL(name)                                                                                        \
+    X87_INSN(name)                                                                                        \
     {                                                                                                        \
         struct store s = store_begin(c);                                                                     \
         type v = indefinite;                                                                                 \
         if (!s.underflow) v = convert;                                                                       \
         store_judge(&s);                                                                                     \
-        if (s.write) TRY(write_fn(c, u_seg(u), u_ea(c, u), v));                                              \
+        if (s.write && !write_fn(c, u_seg(u), u_ea(c, u), v)) return false;                                              \
         store_end(c, u, &s, pop);                                                                            \
-        NEXT;                                                                                                \
+        return true;                                                                                                \
     }
 #define ST0 (*x87_st(c, 0))
 X87_STORE(fst_m32, uint32_t, f80_to_f32(&s.e, ST0), F32_DEFAULT_NAN, mem_write32, false)
@@ -156,24 +156,24 @@ X87_STORE(fistp_m64, uint64_t, (uint64_t)f80_to_int(&s.e, ST0, 64, s.e.rc), UINT
 X87_STORE(fisttp_m64, uint64_t, (uint64_t)f80_to_int(&s.e, ST0, 64, FP_ZERO_WARDS), UINT64_C(1) << 63, mem_write64,
           true)
 
-HANDLER_ALL(fstp_m80)
+X87_INSN(fstp_m80)
 {
     struct store s = store_begin(c);
     uint8_t m[10];
     x87_put_f80(m, s.underflow ? f80_default_nan() : ST0);
-    if (s.write) TRY(mem_write_bytes(c, u_seg(u), u_ea(c, u), m, 10));
+    if (s.write && !mem_write_bytes(c, u_seg(u), u_ea(c, u), m, 10)) return false;
     store_end(c, u, &s, true);
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fbstp)
+X87_INSN(fbstp)
 {
     struct store s = store_begin(c);
     uint8_t m[10] = {0, 0, 0, 0, 0, 0, 0, 0xc0, 0xff, 0xff};
     if (!s.underflow) f80_to_bcd(&s.e, ST0, m);
     store_judge(&s);
-    if (s.write) TRY(mem_write_bytes(c, u_seg(u), u_ea(c, u), m, 10));
+    if (s.write && !mem_write_bytes(c, u_seg(u), u_ea(c, u), m, 10)) return false;
     store_end(c, u, &s, true);
-    NEXT;
+    return true;
 }
 
 static void store_register(struct cpu *c, const struct uop *u, bool pop)
@@ -189,23 +189,23 @@ static void store_register(struct cpu *c, const struct uop *u, bool pop)
     x87_set(c, u->dst, v);
     if (pop) x87_pop(c);
 }
-HANDLER_ALL(fst_sti)
+X87_INSN(fst_sti)
 {
     store_register(c, u, false);
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fstp_sti)
+X87_INSN(fstp_sti)
 {
     store_register(c, u, true);
-    NEXT;
+    return true;
 }
 
-HANDLER_ALL(fxch)
+X87_INSN(fxch)
 {
     x87_note(c, u);
     bool e0 = x87_empty(c, 0), ei = x87_empty(c, u->dst);
     if (e0 || ei) {
-        if (!x87_stack_fault(c, u, false)) NEXT;
+        if (!x87_stack_fault(c, u, false)) return true;
         if (e0) x87_set(c, 0, f80_default_nan());
         if (ei) x87_set(c, u->dst, f80_default_nan());
     } else {
@@ -214,7 +214,7 @@ HANDLER_ALL(fxch)
     struct f80 t = ST0;
     x87_set(c, 0, *x87_st(c, u->dst));
     x87_set(c, u->dst, t);
-    NEXT;
+    return true;
 }
 
 static void conditional_move(struct cpu *c, const struct uop *u, bool take)
@@ -228,10 +228,10 @@ static void conditional_move(struct cpu *c, const struct uop *u, bool take)
     if (take) x87_set(c, 0, *x87_st(c, u->dst));
 }
 #define X87_CMOV(name, condition)                                                                            \
-    HANDLER_ALL(name)                                                                                        \
+    X87_INSN(name)                                                                                        \
     {                                                                                                        \
         conditional_move(c, u, condition);                                                                   \
-        NEXT;                                                                                                \
+        return true;                                                                                                \
     }
 X87_CMOV(fcmovb, flag_cf(c))
 X87_CMOV(fcmove, flag_zf(c))
@@ -242,35 +242,35 @@ X87_CMOV(fcmovne, !flag_zf(c))
 X87_CMOV(fcmovnbe, !flag_cf(c) && !flag_zf(c))
 X87_CMOV(fcmovnu, !flag_pf(c))
 
-HANDLER_ALL(fincstp)
+X87_INSN(fincstp)
 {
     x87_note(c, u);
     x87_set_c1(c, false);
     c->s.fpu.top = (c->s.fpu.top + 1) & 7;
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fdecstp)
+X87_INSN(fdecstp)
 {
     x87_note(c, u);
     x87_set_c1(c, false);
     c->s.fpu.top = (c->s.fpu.top - 1) & 7;
-    NEXT;
+    return true;
 }
-HANDLER_ALL(ffree)
+X87_INSN(ffree)
 {
     x87_note(c, u);
     c->s.fpu.tag &= (uint8_t) ~(1u << x87_phys(c, u->dst));
-    NEXT;
+    return true;
 }
-HANDLER_ALL(ffreep)
+X87_INSN(ffreep)
 {
     x87_note(c, u);
     c->s.fpu.tag &= (uint8_t) ~(1u << x87_phys(c, u->dst));
     x87_pop(c);
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fnop)
+X87_INSN(fnop)
 {
     x87_note(c, u);
-    NEXT;
+    return true;
 }

@@ -116,90 +116,85 @@ static void environment_get(struct cpu *c, bool wide, const uint8_t b[28])
     load_status(c, (uint16_t)get(b + w, 2));
 }
 
-HANDLER_ALL(fninit)
+X87_INSN(fninit)
 {
     x87_init(c);
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fnclex)
+X87_INSN(fnclex)
 {
     c->s.fpu.sw &= (uint16_t) ~(FP_ALL | SW_SF | SW_ES | SW_B);
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fldcw)
+X87_INSN(fldcw)
 {
     uint16_t v;
-    TRY(mem_read16(c, u_seg(u), u_ea(c, u), &v));
+    if (!mem_read16(c, u_seg(u), u_ea(c, u), &v)) return false;
     load_control(c, v);
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fnstcw)
+X87_INSN(fnstcw)
 {
-    TRY(mem_write16(c, u_seg(u), u_ea(c, u), c->s.fpu.cw));
-    NEXT;
+    if (!mem_write16(c, u_seg(u), u_ea(c, u), c->s.fpu.cw)) return false;
+    return true;
 }
-HANDLER_ALL(fnstsw_m16)
+X87_INSN(fnstsw_m16)
 {
-    TRY(mem_write16(c, u_seg(u), u_ea(c, u), status_word(c)));
-    NEXT;
+    if (!mem_write16(c, u_seg(u), u_ea(c, u), status_word(c))) return false;
+    return true;
 }
-HANDLER_ALL(fnstsw_ax)
+X87_INSN(fnstsw_ax)
 {
     W16(RAX, status_word(c));
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fldenv)
+X87_INSN(fldenv)
 {
     uint8_t b[28];
     bool wide = u->size != 2;
-    TRY(mem_read_bytes(c, u_seg(u), u_ea(c, u), b, wide ? 28 : 14));
+    if (!mem_read_bytes(c, u_seg(u), u_ea(c, u), b, wide ? 28 : 14)) return false;
     environment_get(c, wide, b);
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fnstenv)
+X87_INSN(fnstenv)
 {
     uint8_t b[28];
     unsigned n = environment_put(c, u->size != 2, b);
-    TRY(mem_write_bytes(c, u_seg(u), u_ea(c, u), b, n));
+    if (!mem_write_bytes(c, u_seg(u), u_ea(c, u), b, n)) return false;
     c->s.fpu.cw |= FP_ALL; /* the handler that saves the environment must not fault again */
     x87_update_es(c);
-    NEXT;
+    return true;
 }
-HANDLER_ALL(frstor)
+X87_INSN(frstor)
 {
     uint8_t b[108];
     bool wide = u->size != 2;
     unsigned n = wide ? 28 : 14;
-    TRY(mem_read_bytes(c, u_seg(u), u_ea(c, u), b, n + 80));
+    if (!mem_read_bytes(c, u_seg(u), u_ea(c, u), b, n + 80)) return false;
     environment_get(c, wide, b);
     for (unsigned i = 0; i < 8; i++) {
         const uint8_t *r = b + n + 10 * i;
         *x87_st(c, i) = f80_make(get(r + 8, 2), get(r, 4) | (uint64_t)get(r + 4, 4) << 32);
     }
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fnsave)
+X87_INSN(fnsave)
 {
     uint8_t b[108];
     unsigned n = environment_put(c, u->size != 2, b);
     for (unsigned i = 0; i < 8; i++) x87_put_f80(b + n + 10 * i, *x87_st(c, i));
-    TRY(mem_write_bytes(c, u_seg(u), u_ea(c, u), b, n + 80));
+    if (!mem_write_bytes(c, u_seg(u), u_ea(c, u), b, n + 80)) return false;
     x87_init(c);
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fnop_legacy)
-{
-    NEXT;
-}
-
 /* Asks CR0.MP and TS instead of EM and TS, then waits for the pending exception (SDM 2A WAIT). With CR0.NE
  * clear the exception is FERR#'s business and the instruction completes. */
-HANDLER_ALL(fwait)
+X87_INSN(fwait)
 {
-    if ((c->s.cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS)) RAISE(VEC_NM);
+    if ((c->s.cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS)) return cpu_raise(c, VEC_NM);
     if (c->s.fpu.sw & SW_ES) {
-        if (c->s.cr0 & CR0_NE) RAISE(VEC_MF);
+        if (c->s.cr0 & CR0_NE) return cpu_raise(c, VEC_MF);
         if (c->bus->ferr) c->bus->ferr(c->bus->opaque, c->id);
     }
-    NEXT;
+    return true;
 }

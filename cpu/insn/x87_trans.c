@@ -8,19 +8,19 @@ static void set_c2(struct cpu *c, bool v)
     c->s.fpu.sw = (uint16_t)((c->s.fpu.sw & ~SW_C2) | (v ? SW_C2 : 0));
 }
 
-HANDLER_ALL(f2xm1)
+X87_INSN(f2xm1)
 {
     x87_note(c, u);
     struct f80 r = f80_default_nan();
     if (x87_empty(c, 0)) {
-        if (!x87_stack_fault(c, u, false)) NEXT;
+        if (!x87_stack_fault(c, u, false)) return true;
     } else {
         struct fp_env e = x87_env(c);
         r = f80_f2xm1(&e, *x87_st(c, 0));
-        if (!x87_finish(c, u, &e)) NEXT;
+        if (!x87_finish(c, u, &e)) return true;
     }
     x87_set(c, 0, r);
-    NEXT;
+    return true;
 }
 
 /* ST(1) = fn(ST(0), ST(1)), then pop. */
@@ -38,20 +38,20 @@ static void combine(struct cpu *c, const struct uop *u, struct f80 (*fn)(struct 
     x87_set(c, 1, r);
     x87_pop(c);
 }
-HANDLER_ALL(fyl2x)
+X87_INSN(fyl2x)
 {
     combine(c, u, f80_fyl2x);
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fyl2xp1)
+X87_INSN(fyl2xp1)
 {
     combine(c, u, f80_fyl2xp1);
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fpatan)
+X87_INSN(fpatan)
 {
     combine(c, u, f80_fpatan);
-    NEXT;
+    return true;
 }
 
 static void sine_or_cosine(struct cpu *c, const struct uop *u, bool cosine)
@@ -72,15 +72,15 @@ static void sine_or_cosine(struct cpu *c, const struct uop *u, bool cosine)
     }
     x87_set(c, 0, r);
 }
-HANDLER_ALL(fsin)
+X87_INSN(fsin)
 {
     sine_or_cosine(c, u, false);
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fcos)
+X87_INSN(fcos)
 {
     sine_or_cosine(c, u, true);
-    NEXT;
+    return true;
 }
 
 /* FSINCOS leaves the sine and pushes the cosine, FPTAN leaves the tangent and pushes 1 (a NaN operand
@@ -108,13 +108,13 @@ static void two_results(struct cpu *c, const struct uop *u, bool tangent)
     x87_set(c, 0, below);
     x87_push(c, top);
 }
-HANDLER_ALL(fsincos)
+X87_INSN(fsincos)
 {
     two_results(c, u, false);
-    NEXT;
+    return true;
 }
-HANDLER_ALL(fptan)
+X87_INSN(fptan)
 {
     two_results(c, u, true);
-    NEXT;
+    return true;
 }

@@ -39,18 +39,6 @@ uint64_t cpu_efer_valid(const struct cpu *c)
            (has_feature(c, FEAT_FFXSR) ? EFER_FFXSR : 0);
 }
 
-uint64_t cpu_xcr0_valid(const struct cpu *c)
-{
-    return 3 | (has_feature(c, FEAT_PKU) ? 1u << 9 : 0);
-}
-
-/* No supervisor state component exists here: XSAVES works with an empty IA32_XSS. */
-uint64_t cpu_xss_valid(const struct cpu *c)
-{
-    (void)c;
-    return 0;
-}
-
 void cpu_update_lma(struct cpu *c)
 {
     if ((c->s.cr0 & CR0_PG) != 0 && (c->s.efer & EFER_LME) != 0)

@@ -8,8 +8,6 @@
 /* Bits that may be 1. */
 uint64_t cpu_cr4_valid(const struct cpu *c);
 uint64_t cpu_efer_valid(const struct cpu *c);
-uint64_t cpu_xcr0_valid(const struct cpu *c);
-uint64_t cpu_xss_valid(const struct cpu *c);
 
 /* Recomputes EFER.LMA from CR0.PG and EFER.LME. */
 void cpu_update_lma(struct cpu *c);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "cpu/bus.h"
+#include "cpu/cpuid.h"
 #include "cpu/probe.h"
 #include "cpu/state.h"
 #include "cpu/virt.h"
@@ -16,7 +17,6 @@
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-struct cpu_model;
 struct engine; /* decoded blocks, engine.c */
 struct block;
 struct tlb; /* tlb.h */
@@ -128,6 +128,7 @@ struct cpu {
     /* Configuration and connections, constant after cpu_create. */
     const struct cpu_model *model;
     uint64_t features[8]; /* bit FEAT_x: advertised */
+    struct cpu_topology topology; /* set by the board after cpu_create; zero: one of each */
     uint32_t quirks;      /* bit of enum cpu_quirk (quirk.h): properties of the model */
     struct bus *bus;
     struct probe_bus *probes;

@@ -581,7 +581,7 @@ static bool boundary(struct cpu *c, enum run_stop *stop)
         if (cpu_boundary(c)) return true;
         if (c->fault.kind != FAULT_NONE) take_fault(c);
         if (c->attention & ATT_IDLE) {
-            *stop = c->s.activity == ACTIVITY_SHUTDOWN ? STOP_SHUTDOWN : STOP_IDLE;
+            *stop = c->shutdown ? STOP_SHUTDOWN : STOP_IDLE; /* a guest's shutdown is only a deep HLT */
             return false;
         }
         if (i >= 16) c->budget--;
@@ -594,7 +594,13 @@ enum run_stop cpu_run(struct cpu *c, uint64_t until)
 {
     struct engine *e = c->engine;
     enum run_stop stop = STOP_BUDGET;
-    c->budget = (int64_t)(until - cpu_now(c));
+    /* The context may have something to do at a certain time (preemption timer): stop there and look. */
+    uint64_t now = cpu_now(c), deadline = c->virt->next_deadline(c);
+    if (deadline <= now)
+        cpu_update_attention(c);
+    else if (deadline < until)
+        until = deadline;
+    c->budget = (int64_t)(until - now);
     c->cycle_limit = until;
     c->fault.kind = FAULT_NONE;
     flags_load_oszapc(c, c->s.rflags);

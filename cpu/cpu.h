@@ -66,7 +66,8 @@ enum attention {
     ATT_VIRT = 256,    /* a boundary point of the context is wanted */
     ATT_IDLE = 512,    /* activity is not ACTIVE */
     ATT_STOP = 1024,
-    ATT_INSN_PROBE = 2048
+    ATT_INSN_PROBE = 2048,
+    ATT_EXACT = 4096 /* one instruction runs on the exact path: no block may be entered */
 };
 
 /* What segmentation allows of one segment without looking closer: an access of n bytes at `off` is good

@@ -19,9 +19,6 @@ enum mode_bit {
     MODE_SINGLE = 64         /* blocks of one instruction for the exact path (not in cpu->mode) */
 };
 
-/* In cpu->attention while one instruction runs on the exact path: no block may be entered. */
-#define ATT_EXACT (1u << 31)
-
 enum {
     BLOCK_MAX_INSNS = 40,
     BLOCK_MAX_UOPS = 2 + 3 * BLOCK_MAX_INSNS,

@@ -164,9 +164,10 @@ static void put_gates(struct builder *w, const struct insn *in)
         fn = w->last_gate == A_MMX ? NULL : op_gate_mmx;
     else if (a & A_SSE)
         fn = w->last_gate == A_SSE ? NULL : op_gate_sse;
+    if ((a & A_MMX) && (a & A_SSE)) put(w, op_gate_sse, in->length);
     if (fn) put(w, fn, in->length);
     /* An x87 instruction may leave an exception pending for the next MMX instruction. */
-    if (a & (A_FPU | A_MMX | A_SSE)) w->last_gate = (int)(a & (A_MMX | A_SSE));
+    if (a & (A_FPU | A_MMX | A_SSE)) w->last_gate = a & A_MMX ? A_MMX : (int)(a & A_SSE);
 }
 
 /* RIP-relative: from the block's RIP. False: does not fit in 32 bits. */

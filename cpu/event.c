@@ -198,7 +198,7 @@ void cpu_keep_rf(struct cpu *c) { c->rf_fresh = true; }
 void cpu_update_attention(struct cpu *c)
 {
     const struct interruptibility *i = &c->s.intr;
-    uint32_t a = 0;
+    uint32_t a = c->attention & ATT_EXACT;
     if (c->s.activity != ACTIVITY_ACTIVE) a |= ATT_IDLE;
     if (i->sti_shadow || i->movss_shadow || (c->s.rflags & FL_RF)) a |= ATT_SHADOW;
     if ((c->s.rflags & FL_TF) || c->s.pending_dbg) a |= ATT_TRAP;

@@ -58,15 +58,26 @@ static bool desc_locate(struct cpu *c, uint16_t sel, uint32_t n, uint64_t *lin)
     return true;
 }
 
-bool desc_fetch(struct cpu *c, uint16_t sel, uint8_t vector, struct desc *d)
+static bool desc_read(struct cpu *c, struct desc *d)
 {
     uint64_t v;
-    if (!desc_locate(c, sel, 8, &d->lin)) return raise_selector(c, vector, sel);
     if (!lin_read(c, d->lin, 8, true, &v)) return false;
     d->lo = (uint32_t)v;
     d->hi = (uint32_t)(v >> 32);
     d->ext = 0;
     return true;
+}
+
+bool desc_fetch(struct cpu *c, uint16_t sel, uint8_t vector, struct desc *d)
+{
+    if (!desc_locate(c, sel, 8, &d->lin)) return raise_selector(c, vector, sel);
+    return desc_read(c, d);
+}
+
+bool desc_probe(struct cpu *c, uint16_t sel, struct desc *d, bool *found)
+{
+    *found = !sel_null(sel) && desc_locate(c, sel, 8, &d->lin);
+    return !*found || desc_read(c, d);
 }
 
 bool desc_fetch_upper(struct cpu *c, uint16_t sel, uint8_t vector, struct desc *d)

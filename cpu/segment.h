@@ -69,6 +69,8 @@ uint32_t event_ext_bit(const struct cpu *c);
 
 /* Reads the 8 bytes of a descriptor; beyond the table: fault `vector`(sel). The selector is not null. */
 bool desc_fetch(struct cpu *c, uint16_t sel, uint8_t vector, struct desc *d);
+/* The same for LAR, LSL, VERR, VERW: *found is false for a null selector or one beyond its table. */
+bool desc_probe(struct cpu *c, uint16_t sel, struct desc *d, bool *found);
 /* The second half, in IA-32e mode, of LDT, TSS and call-gate descriptors (upper type must be 0). */
 bool desc_fetch_upper(struct cpu *c, uint16_t sel, uint8_t vector, struct desc *d);
 /* Sets the accessed bit in memory (and in *d) unless it is set. */

@@ -11,6 +11,7 @@
 #include "cpu/event.h"
 #include "cpu/mem.h"
 #include "cpu/msr.h"
+#include "cpu/quirk.h"
 
 static struct probe_bus no_probes;
 
@@ -26,6 +27,7 @@ struct cpu *cpu_create(int id, const struct cpu_model *model, const uint64_t *fe
     c->probes = probes != NULL ? probes : &no_probes;
     c->phys_bits = model->phys_bits;
     c->lin_bits = has_feature(c, FEAT_LA57) ? 57 : 48;
+    c->quirks = model->vendor == VENDOR_AMD ? QUIRKS_ALL : 0;
     c->virt = &virt_bare;
     c->apic_access_page = ~UINT64_C(0);
     c->second_stage_root = ~UINT64_C(0);

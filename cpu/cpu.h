@@ -117,6 +117,7 @@ struct cpu {
     bool shadow_fresh; /* event.c: the instruction just executed opened the interrupt shadow */
     bool rf_fresh;     /* it loaded RF */
     bool no_step;      /* it delivered an event: its own TF makes no single-step trap */
+    uint64_t step_rip, step_next; /* DEBUGCTL.BTF: the instruction under way and its successor */
     bool iret_unblocked_nmi; /* an IRET under way (or faulted just now) ended blocking of NMIs */
     bool shutdown;     /* triple fault outside any guest: cpu_run() returns STOP_SHUTDOWN */
     uint8_t id;

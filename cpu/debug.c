@@ -3,6 +3,7 @@
  * (event.c asks before the instruction), data and I/O breakpoints traps collected in s.pending_dbg.
  * SDM 3B 18.2, 18.3; APM 2 13.1. */
 #include "cpu/event.h"
+#include "cpu/uop.h"
 
 /* R/W field of DR7. */
 enum { BP_EXECUTE = 0, BP_WRITE = 1, BP_IO = 2, BP_ACCESS = 3 };
@@ -78,4 +79,23 @@ uint64_t debug_code_match(struct cpu *c)
     if (!in_64bit(c)) lin = (uint32_t)(lin + c->s.seg[SEG_CS].base);
     uint64_t b = matches(c, 1 << BP_EXECUTE, lin, 1, &enabled);
     return enabled ? b : 0;
+}
+
+/* TF with BTF traps taken branches only. SDM 3B 18.4.3 */
+enum { DEBUGCTL_BTF = 2 };
+
+void debug_note_step(struct cpu *c)
+{
+    static const struct uop here = {.base = REG_ZERO, .index = REG_ZERO};
+    if (!(c->s.debugctl & DEBUGCTL_BTF)) return;
+    struct fault kept = c->fault;
+    c->step_rip = c->s.gpr[REG_RIP];
+    c->step_next = rip_mask(c, c->step_rip + cpu_current_insn(c, &here)->length);
+    c->fault = kept;
+}
+
+bool debug_step_traps(struct cpu *c)
+{
+    if (!(c->s.debugctl & DEBUGCTL_BTF)) return true;
+    return c->s.gpr[REG_RIP] != c->step_next && c->s.gpr[REG_RIP] != c->step_rip;
 }

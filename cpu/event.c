@@ -172,6 +172,7 @@ bool cpu_boundary(struct cpu *c)
         }
     }
     c->shadow_fresh = c->rf_fresh = c->no_step = false;
+    if (c->s.rflags & FL_TF) debug_note_step(c);
     cpu_update_attention(c);
     return c->s.activity == ACTIVITY_ACTIVE;
 }
@@ -180,7 +181,7 @@ void cpu_insn_done(struct cpu *c, bool tf_at_start)
 {
     if (!c->shadow_fresh) c->s.intr.sti_shadow = c->s.intr.movss_shadow = 0;
     if (!c->rf_fresh) c->s.rflags &= ~(uint64_t)FL_RF;
-    if (tf_at_start && !c->no_step && !(c->s.debugctl & 2)) c->s.pending_dbg |= DR6_BS;
+    if (tf_at_start && !c->no_step && debug_step_traps(c)) c->s.pending_dbg |= DR6_BS;
     c->shadow_fresh = c->rf_fresh = c->no_step = false;
     cpu_update_attention(c);
 }

@@ -72,6 +72,10 @@ bool debug_code_armed(const struct cpu *c);
 bool debug_data_armed(const struct cpu *c);
 bool debug_io_armed(const struct cpu *c);
 
+/* DEBUGCTL.BTF: before and after an instruction, was it a taken branch? */
+void debug_note_step(struct cpu *c);
+bool debug_step_traps(struct cpu *c);
+
 /* s.pending_dbg has the layout of the pending-debug-exceptions field of a VM exit: DR6 bits, plus
  * PENDING_BP when an enabled data or I/O breakpoint matched. B bits alone cause no #DB. */
 enum dr6_bit {

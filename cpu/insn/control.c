@@ -5,6 +5,7 @@
 #include "cpu/far.h"
 #include "cpu/flags.h"
 #include "cpu/mem.h"
+#include "cpu/quirk.h"
 #include "cpu/uop.h"
 
 /* Bodies whose locals have addresses stay out of the handlers, which end in tail calls (engine.h). */
@@ -249,24 +250,31 @@ static const struct insn *insn_for_task(struct cpu *c, const struct uop *u)
     return in_long_mode(c) ? NULL : cpu_current_insn(c, u);
 }
 
-/* Reads the operand of LDS and friends and of far transfers through memory. */
+/* Some models do not know far pointers with 64-bit offsets (quirk.h). */
+static uint32_t far_size(const struct cpu *c, const struct uop *u)
+{
+    return u->size == 8 && cpu_quirk(c, QUIRK_FAR_NO_OFFSET64) ? 4 : u->size;
+}
+
+/* The memory operand of a far transfer. */
 static bool far_pointer(struct cpu *c, const struct uop *u, uint64_t *off, uint16_t *sel)
 {
     unsigned as = u_asize(u);
     uint64_t mask = as == 2 ? ~UINT64_C(0) : as == 1 ? 0xffffffff : 0xffff;
     uint64_t ea = u_ea(c, u);
+    uint32_t size = far_size(c, u);
     uint32_t d;
     uint16_t w;
-    if (u->size == 8) {
+    if (size == 8) {
         if (!mem_read64(c, u_seg(u), ea, off)) return false;
-    } else if (u->size == 4) {
+    } else if (size == 4) {
         if (!mem_read32(c, u_seg(u), ea, &d)) return false;
         *off = d;
     } else {
         if (!mem_read16(c, u_seg(u), ea, &w)) return false;
         *off = w;
     }
-    return mem_read16(c, u_seg(u), (ea + u->size) & mask, sel);
+    return mem_read16(c, u_seg(u), (ea + size) & mask, sel);
 }
 
 static bool far_target(struct cpu *c, const struct uop *u, uint64_t *off, uint16_t *sel)
@@ -282,14 +290,14 @@ static NOINLINE bool do_jmp_far(struct cpu *c, const struct uop *u)
     uint64_t off;
     uint16_t sel;
     if (!far_target(c, u, &off, &sel)) return false;
-    return far_jump(c, sel, off, u->size, u_next_rip(c, u), insn_for_task(c, u));
+    return far_jump(c, sel, off, far_size(c, u), u_next_rip(c, u), insn_for_task(c, u));
 }
 static NOINLINE bool do_call_far(struct cpu *c, const struct uop *u)
 {
     uint64_t off;
     uint16_t sel;
     if (!far_target(c, u, &off, &sel)) return false;
-    return far_call(c, sel, off, u->size, u_next_rip(c, u), insn_for_task(c, u));
+    return far_call(c, sel, off, far_size(c, u), u_next_rip(c, u), insn_for_task(c, u));
 }
 
 HANDLER_ALL(jmp_far) { TRANSFER(do_jmp_far(c, u)); }

@@ -6,8 +6,8 @@
 #include "cpu/fpu/fp_core.h"
 #include "cpu/fpu/fp_host.h"
 
-FP_INLINE struct fp_num core_add(struct fp_env *e, const struct fp_format *f, struct fp_num a, struct fp_num b,
-                                 bool subtract)
+FP_INLINE struct fp_num core_add(struct fp_env *e, const struct fp_format *f, struct fp_num a,
+                                 struct fp_num b, bool subtract)
 {
     struct fp_num r;
     if (fp_special2(e, &a, &b, &r)) return r;
@@ -46,12 +46,14 @@ FP_INLINE struct fp_num core_add(struct fp_env *e, const struct fp_format *f, st
     return fp_round_pack(e, f, a.sign, exp + 1 - z, (uint64_t)(x >> 64), (uint64_t)x);
 }
 
-FP_INLINE struct fp_num core_mul(struct fp_env *e, const struct fp_format *f, struct fp_num a, struct fp_num b)
+FP_INLINE struct fp_num core_mul(struct fp_env *e, const struct fp_format *f, struct fp_num a,
+                                 struct fp_num b)
 {
     struct fp_num r;
     if (fp_special2(e, &a, &b, &r)) return r;
     bool sign = a.sign != b.sign;
-    if ((a.cls == FPC_INF && b.cls == FPC_ZERO) || (a.cls == FPC_ZERO && b.cls == FPC_INF)) return fp_invalid(e);
+    if ((a.cls == FPC_INF && b.cls == FPC_ZERO) || (a.cls == FPC_ZERO && b.cls == FPC_INF))
+        return fp_invalid(e);
     fp_note_denormal(e, a.denormal | b.denormal);
     if (a.cls == FPC_INF || b.cls == FPC_INF) return fp_inf(sign);
     if (a.cls == FPC_ZERO || b.cls == FPC_ZERO) return fp_zero(sign);
@@ -64,7 +66,8 @@ FP_INLINE struct fp_num core_mul(struct fp_env *e, const struct fp_format *f, st
     return fp_round_pack(e, f, sign, exp, (uint64_t)(p >> 64), (uint64_t)p);
 }
 
-FP_INLINE struct fp_num core_div(struct fp_env *e, const struct fp_format *f, struct fp_num a, struct fp_num b)
+FP_INLINE struct fp_num core_div(struct fp_env *e, const struct fp_format *f, struct fp_num a,
+                                 struct fp_num b)
 {
     struct fp_num r;
     if (fp_special2(e, &a, &b, &r)) return r;
@@ -122,8 +125,10 @@ static uint64_t root128(u128 n, bool *exact)
     u128 q = n / r;
     q = (q + r) >> 1;
     r = q >> 64 ? ~UINT64_C(0) : (uint64_t)q;
-    while ((u128)r * r > n) r--;
-    while (r != ~UINT64_C(0) && (u128)(r + 1) * (r + 1) <= n) r++;
+    while ((u128)r * r > n)
+        r--;
+    while (r != ~UINT64_C(0) && (u128)(r + 1) * (r + 1) <= n)
+        r++;
     *exact = (u128)r * r == n;
     return r;
 }

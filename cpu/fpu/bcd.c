@@ -5,7 +5,8 @@
 struct f80 f80_from_bcd(const uint8_t bcd[10])
 {
     uint64_t v = 0;
-    for (int i = 8; i >= 0; i--) v = v * 100 + (bcd[i] >> 4) * 10u + (bcd[i] & 15);
+    for (int i = 8; i >= 0; i--)
+        v = v * 100 + (bcd[i] >> 4) * 10u + (bcd[i] & 15);
     struct f80 r = int_to_f80((int64_t)v); /* at most 15 * (10^18 - 1) / 9: below 2^63 */
     r.se |= (uint16_t)((bcd[9] & 0x80) << 8);
     return r;
@@ -21,13 +22,15 @@ void f80_to_bcd(struct fp_env *e, struct f80 a, uint8_t bcd[10])
         /* packed decimal indefinite */
         e->flags |= FP_IE;
         e->round_up = false;
-        for (int k = 0; k < 7; k++) bcd[k] = 0;
+        for (int k = 0; k < 7; k++)
+            bcd[k] = 0;
         bcd[7] = 0xc0;
         bcd[8] = bcd[9] = 0xff;
         return;
     }
     e->flags |= t.flags;
     e->round_up = t.round_up;
-    for (int k = 0; k < 9; k++, v /= 100) bcd[k] = (uint8_t)((v / 10 % 10) << 4 | v % 10);
+    for (int k = 0; k < 9; k++, v /= 100)
+        bcd[k] = (uint8_t)((v / 10 % 10) << 4 | v % 10);
     bcd[9] = a.se >> 15 ? 0x80 : 0;
 }

@@ -5,7 +5,8 @@
 FP_INLINE enum fp_relation core_compare(struct fp_env *e, struct fp_num a, struct fp_num b, bool signaling)
 {
     if (__builtin_expect(a.cls >= FPC_NAN || b.cls >= FPC_NAN, 0)) {
-        if (signaling || a.cls == FPC_UNSUPPORTED || b.cls == FPC_UNSUPPORTED || fp_is_snan(&a) || fp_is_snan(&b))
+        if (signaling || a.cls == FPC_UNSUPPORTED || b.cls == FPC_UNSUPPORTED || fp_is_snan(&a) ||
+            fp_is_snan(&b))
             e->flags |= FP_IE;
         return FP_UNORDERED;
     }

@@ -70,7 +70,8 @@ uint64_t int_to_f64(struct fp_env *e, int64_t v)
 struct f80 int_to_f80(int64_t v) { return fp_pack_f80(core_from_int(v)); }
 
 /* note: is a denormal operand DE? FST of a double-extended denormal is not (SDM 2A FST). */
-FP_INLINE struct fp_num core_to_format(struct fp_env *e, const struct fp_format *f, struct fp_num a, bool note)
+FP_INLINE struct fp_num core_to_format(struct fp_env *e, const struct fp_format *f, struct fp_num a,
+                                       bool note)
 {
     struct fp_num r;
     e->round_up = false;
@@ -107,7 +108,8 @@ uint64_t f80_to_f64(struct fp_env *e, struct f80 a)
     return fp_pack_f64(core_to_format(e, &fp_f64, fp_unpack_f80(a), false));
 }
 
-FP_INLINE struct fp_num core_round_int(struct fp_env *e, const struct fp_format *f, struct fp_num a, unsigned rc)
+FP_INLINE struct fp_num core_round_int(struct fp_env *e, const struct fp_format *f, struct fp_num a,
+                                       unsigned rc)
 {
     struct fp_num r;
     e->round_up = false;

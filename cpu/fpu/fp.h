@@ -32,7 +32,7 @@ struct fp_env {
     uint8_t flags;  /* raised, accumulated */
     bool x87;       /* NaN rules and FTZ/DAZ do not mix: SDM 1 table 4-7 and 4.8.3.5 */
     bool daz, ftz;
-    bool round_up;  /* the last rounding increased the magnitude: C1 */
+    bool round_up; /* the last rounding increased the magnitude: C1 */
 };
 
 enum fp_relation { FP_LESS = -1, FP_EQUAL = 0, FP_GREATER = 1, FP_UNORDERED = 2 };
@@ -100,7 +100,7 @@ struct f80_rem {
     bool partial;     /* C2 */
 };
 struct f80_rem f80_remainder(struct fp_env *e, struct f80 a, struct f80 b, bool ieee); /* FPREM, FPREM1 */
-struct f80 f80_scale(struct fp_env *e, struct f80 a, struct f80 b);                     /* FSCALE */
+struct f80 f80_scale(struct fp_env *e, struct f80 a, struct f80 b);                    /* FSCALE */
 /* FXTRACT: returns the significand, *exponent the unbiased exponent as a value. */
 struct f80 f80_extract(struct fp_env *e, struct f80 a, struct f80 *exponent);
 

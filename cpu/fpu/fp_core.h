@@ -36,10 +36,7 @@ static const struct fp_format fp_f80 = {64, -16382, 16383, 24576};
 static const struct fp_format fp_f80_p53 = {53, -16382, 16383, 24576};
 static const struct fp_format fp_f80_p24 = {24, -16382, 16383, 24576};
 
-FP_INLINE struct fp_num fp_zero(bool sign)
-{
-    return (struct fp_num){.cls = FPC_ZERO, .sign = sign};
-}
+FP_INLINE struct fp_num fp_zero(bool sign) { return (struct fp_num){.cls = FPC_ZERO, .sign = sign}; }
 FP_INLINE struct fp_num fp_inf(bool sign)
 {
     return (struct fp_num){.frac = FP_TOP, .cls = FPC_INF, .sign = sign};
@@ -106,7 +103,8 @@ FP_INLINE uint32_t fp_pack_f32(struct fp_num n)
     switch (n.cls) {
     case FPC_ZERO: return s;
     case FPC_FINITE:
-        return s | (n.frac & FP_TOP ? (uint32_t)(n.exp + 127) << 23 : 0) | ((uint32_t)(n.frac >> 40) & 0x7fffff);
+        return s | (n.frac & FP_TOP ? (uint32_t)(n.exp + 127) << 23 : 0) |
+               ((uint32_t)(n.frac >> 40) & 0x7fffff);
     default: return s | 0x7f800000 | ((uint32_t)(n.frac >> 40) & 0x7fffff);
     }
 }
@@ -206,7 +204,8 @@ FP_INLINE struct fp_num fp_round_pack(struct fp_env *e, const struct fp_format *
             e->flags |= FP_PE;
             e->round_up = to_inf;
             if (to_inf) return fp_inf(sign);
-            return (struct fp_num){.frac = ~UINT64_C(0) << n, .exp = f->emax, .cls = FPC_FINITE, .sign = sign};
+            return (struct fp_num){
+                .frac = ~UINT64_C(0) << n, .exp = f->emax, .cls = FPC_FINITE, .sign = sign};
         }
     } else if (__builtin_expect(rexp < f->emin, 0)) {
         if (!(e->masked & FP_UE)) {

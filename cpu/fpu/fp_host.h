@@ -20,40 +20,40 @@ static inline bool fp_host_usable64(const struct fp_env *e, uint64_t a, uint64_t
     uint64_t ea = (a >> 52 & 0x7ff) - 0x300, eb = (b >> 52 & 0x7ff) - 0x300;
     return e->rc == FP_NEAREST && (e->flags & FP_PE) && (e->masked & FP_PE) && ea < 0x1fe && eb < 0x1fe;
 }
-#define FP_HOST_OP(name, op)                                                                                 \
-    static inline bool fp_host_##name##32(const struct fp_env *e, uint32_t a, uint32_t b, uint32_t *r)       \
-    {                                                                                                        \
-        union {                                                                                              \
-            uint32_t i;                                                                                      \
-            float f;                                                                                         \
-        } x = {a}, y = {b};                                                                                  \
-        if (!fp_host_usable32(e, a, b)) return false;                                                        \
-        x.f = x.f op y.f;                                                                                    \
-        *r = x.i;                                                                                            \
-        return true;                                                                                         \
-    }                                                                                                        \
-    static inline bool fp_host_##name##64(const struct fp_env *e, uint64_t a, uint64_t b, uint64_t *r)       \
-    {                                                                                                        \
-        union {                                                                                              \
-            uint64_t i;                                                                                      \
-            double f;                                                                                        \
-        } x = {a}, y = {b};                                                                                  \
-        if (!fp_host_usable64(e, a, b)) return false;                                                        \
-        x.f = x.f op y.f;                                                                                    \
-        *r = x.i;                                                                                            \
-        return true;                                                                                         \
+#define FP_HOST_OP(name, op)                                                                           \
+    static inline bool fp_host_##name##32(const struct fp_env *e, uint32_t a, uint32_t b, uint32_t *r) \
+    {                                                                                                  \
+        union {                                                                                        \
+            uint32_t i;                                                                                \
+            float f;                                                                                   \
+        } x = {a}, y = {b};                                                                            \
+        if (!fp_host_usable32(e, a, b)) return false;                                                  \
+        x.f = x.f op y.f;                                                                              \
+        *r = x.i;                                                                                      \
+        return true;                                                                                   \
+    }                                                                                                  \
+    static inline bool fp_host_##name##64(const struct fp_env *e, uint64_t a, uint64_t b, uint64_t *r) \
+    {                                                                                                  \
+        union {                                                                                        \
+            uint64_t i;                                                                                \
+            double f;                                                                                  \
+        } x = {a}, y = {b};                                                                            \
+        if (!fp_host_usable64(e, a, b)) return false;                                                  \
+        x.f = x.f op y.f;                                                                              \
+        *r = x.i;                                                                                      \
+        return true;                                                                                   \
     }
 #else
-#define FP_HOST_OP(name, op)                                                                                 \
-    static inline bool fp_host_##name##32(const struct fp_env *e, uint32_t a, uint32_t b, uint32_t *r)       \
-    {                                                                                                        \
-        (void)e, (void)a, (void)b, (void)r;                                                                  \
-        return false;                                                                                        \
-    }                                                                                                        \
-    static inline bool fp_host_##name##64(const struct fp_env *e, uint64_t a, uint64_t b, uint64_t *r)       \
-    {                                                                                                        \
-        (void)e, (void)a, (void)b, (void)r;                                                                  \
-        return false;                                                                                        \
+#define FP_HOST_OP(name, op)                                                                           \
+    static inline bool fp_host_##name##32(const struct fp_env *e, uint32_t a, uint32_t b, uint32_t *r) \
+    {                                                                                                  \
+        (void)e, (void)a, (void)b, (void)r;                                                            \
+        return false;                                                                                  \
+    }                                                                                                  \
+    static inline bool fp_host_##name##64(const struct fp_env *e, uint64_t a, uint64_t b, uint64_t *r) \
+    {                                                                                                  \
+        (void)e, (void)a, (void)b, (void)r;                                                            \
+        return false;                                                                                  \
     }
 #endif
 FP_HOST_OP(add, +)

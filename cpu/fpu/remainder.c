@@ -67,7 +67,8 @@ struct f80 f80_scale(struct fp_env *e, struct f80 a80, struct f80 b80)
     struct fp_num a = fp_unpack_f80(a80), b = fp_unpack_f80(b80), n;
     e->round_up = false;
     if (fp_special2(e, &a, &b, &n)) return fp_pack_f80(n);
-    if (b.cls == FPC_INF && (b.sign ? a.cls == FPC_INF : a.cls == FPC_ZERO)) return fp_pack_f80(fp_invalid(e));
+    if (b.cls == FPC_INF && (b.sign ? a.cls == FPC_INF : a.cls == FPC_ZERO))
+        return fp_pack_f80(fp_invalid(e));
     fp_note_denormal(e, a.denormal | b.denormal);
     if (b.cls == FPC_INF) return fp_pack_f80(b.sign ? fp_zero(a.sign) : fp_inf(a.sign));
     if (a.cls != FPC_FINITE) return fp_pack_f80(a);

@@ -7,8 +7,8 @@
  * operand is known. Results are the same on every host. Hardware is allowed one ulp (SDM 1 8.3.10) and
  * makers differ in it.
  *
- * FSIN, FCOS, FSINCOS, FPTAN reduce by the 66-bit value of pi that SDM 1 8.3.8 documents, so sin(FLDPI) has the
- * value that software observes on hardware; FPATAN returns multiples of the true pi.
+ * FSIN, FCOS, FSINCOS, FPTAN reduce by the 66-bit value of pi that SDM 1 8.3.8 documents, so sin(FLDPI) has
+ * the value that software observes on hardware; FPATAN returns multiples of the true pi.
  *
  * Special operands: tables of SDM 2A by mnemonic. Operands outside a documented range (F2XM1 beyond +-1,
  * FYL2XP1 beyond +-(1 - sqrt(2)/2)) have no defined result: F2XM1 gives its operand back, FYL2XP1 the
@@ -25,9 +25,12 @@ struct bf {
 };
 
 static const struct bf ONE = {{0, 0, BF_TOP}, 0, false};
-static const struct bf LN2 = {{UINT64_C(0x40f343267298b62d), UINT64_C(0xc9e3b39803f2f6af), UINT64_C(0xb17217f7d1cf79ab)}, -1, false};
-static const struct bf LOG2E = {{UINT64_C(0xeb577aa8dd695a58), UINT64_C(0xbe87fed0691d3e88), UINT64_C(0xb8aa3b295c17f0bb)}, 0, false};
-static const struct bf PI = {{UINT64_C(0x29024e088a67cc74), UINT64_C(0xc4c6628b80dc1cd1), UINT64_C(0xc90fdaa22168c234)}, 1, false};
+static const struct bf LN2 = {
+    {UINT64_C(0x40f343267298b62d), UINT64_C(0xc9e3b39803f2f6af), UINT64_C(0xb17217f7d1cf79ab)}, -1, false};
+static const struct bf LOG2E = {
+    {UINT64_C(0xeb577aa8dd695a58), UINT64_C(0xbe87fed0691d3e88), UINT64_C(0xb8aa3b295c17f0bb)}, 0, false};
+static const struct bf PI = {
+    {UINT64_C(0x29024e088a67cc74), UINT64_C(0xc4c6628b80dc1cd1), UINT64_C(0xc90fdaa22168c234)}, 1, false};
 /* atan(k / 8) */
 static const struct bf ATAN_EIGHTHS[9] = {
     {{0, 0, 0}, 0, false},
@@ -252,7 +255,8 @@ static struct bf series_atan(struct bf t, bool hyperbolic)
 static struct bf series_expm1(struct bf t)
 {
     struct bf s = ONE;
-    for (uint64_t k = (uint64_t)terms(t.exp, 42) + 1; k > 1; k--) s = bf_add(ONE, bf_div_small(bf_mul(t, s), k));
+    for (uint64_t k = (uint64_t)terms(t.exp, 42) + 1; k > 1; k--)
+        s = bf_add(ONE, bf_div_small(bf_mul(t, s), k));
     return bf_mul(t, s);
 }
 
@@ -367,13 +371,16 @@ struct f80 f80_fpatan(struct fp_env *e, struct f80 x80, struct f80 y80)
     if (fp_special2(e, &x, &y, &n)) return fp_pack_f80(n);
     fp_note_denormal(e, x.denormal | y.denormal);
     if (y.cls == FPC_INF) return round_pi(e, y.sign, x.cls != FPC_INF ? 4 : x.sign ? 6 : 2);
-    if (y.cls == FPC_ZERO || x.cls == FPC_INF) return x.sign ? round_pi(e, y.sign, 8) : fp_pack_f80(fp_zero(y.sign));
+    if (y.cls == FPC_ZERO || x.cls == FPC_INF)
+        return x.sign ? round_pi(e, y.sign, 8) : fp_pack_f80(fp_zero(y.sign));
     if (x.cls == FPC_ZERO) return round_pi(e, y.sign, 4);
 
     bool steep = fp_compare_magnitude(&y, &x) > 0;
     struct bf t = steep ? bf_ratio(&x, &y) : bf_ratio(&y, &x), r;
     /* Nearest eighth: atan(t) = atan(c) + atan((t - c) / (1 + t c)). */
-    unsigned k = t.exp >= 0 ? 8 : t.exp < -5 ? 0 : (unsigned)(((t.m[2] >> (-t.exp)) + (UINT64_C(1) << 59)) >> 60);
+    unsigned k = t.exp >= 0   ? 8
+                 : t.exp < -5 ? 0
+                              : (unsigned)(((t.m[2] >> (-t.exp)) + (UINT64_C(1) << 59)) >> 60);
     if (k == 0) {
         r = series_atan(t, false);
     } else {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* SSE to SSE4.1 floating-point: arithmetic, minimum and maximum, square root, reciprocals, comparison, rounding,
- * horizontal operations and dot products, LDMXCSR, STMXCSR. Conversions: ssefp_convert.c.
- * SDM 1 11.4, 11.5 (exceptions), SDM 2A/2B by mnemonic. */
+/* SSE to SSE4.1 floating-point: arithmetic, minimum and maximum, square root, reciprocals, comparison,
+ * rounding, horizontal operations and dot products, LDMXCSR, STMXCSR. Conversions: ssefp_convert.c. SDM
+ * 1 11.4, 11.5 (exceptions), SDM 2A/2B by mnemonic. */
 #include "cpu/insn/ssefp.h"
 
 bool sse_finish(struct cpu *c, struct fp_env *e)
@@ -13,46 +13,48 @@ bool sse_finish(struct cpu *c, struct fp_env *e)
 }
 
 /* Two operands, lane by lane. */
-#define SSE_BINARY(name, op32, op64)                                                                         \
-    VEC_HANDLER(name##ps)                                                                                    \
-    {                                                                                                        \
-        union vec128 a = xmm_get(c, u->dst), b;                                                              \
-        if (!xmm_src(c, u, &b)) return false;                                                                \
-        struct fp_env e = sse_env(c);                                                                        \
-        for (int i = 0; i < 4; i++) VD(a, i) = op32(&e, VD(a, i), VD(b, i));                                 \
-        if (!sse_finish(c, &e)) return false;                                                                \
-        xmm_set(c, u->dst, a);                                                                               \
-        return true;                                                                                         \
-    }                                                                                                        \
-    VEC_HANDLER(name##pd)                                                                                    \
-    {                                                                                                        \
-        union vec128 a = xmm_get(c, u->dst), b;                                                              \
-        if (!xmm_src(c, u, &b)) return false;                                                                \
-        struct fp_env e = sse_env(c);                                                                        \
-        for (int i = 0; i < 2; i++) a.q[i] = op64(&e, a.q[i], b.q[i]);                                       \
-        if (!sse_finish(c, &e)) return false;                                                                \
-        xmm_set(c, u->dst, a);                                                                               \
-        return true;                                                                                         \
-    }                                                                                                        \
-    VEC_HANDLER(name##ss)                                                                                    \
-    {                                                                                                        \
-        uint32_t b;                                                                                          \
-        if (!xmm_src32(c, u, &b)) return false;                                                              \
-        struct fp_env e = sse_env(c);                                                                        \
-        uint32_t r = op32(&e, (uint32_t)c->s.vec[u->dst].q[0], b);                                           \
-        if (!sse_finish(c, &e)) return false;                                                                \
-        xmm_set32(c, u->dst, r);                                                                             \
-        return true;                                                                                         \
-    }                                                                                                        \
-    VEC_HANDLER(name##sd)                                                                                    \
-    {                                                                                                        \
-        uint64_t b;                                                                                          \
-        if (!xmm_src64(c, u, &b)) return false;                                                              \
-        struct fp_env e = sse_env(c);                                                                        \
-        uint64_t r = op64(&e, c->s.vec[u->dst].q[0], b);                                                     \
-        if (!sse_finish(c, &e)) return false;                                                                \
-        c->s.vec[u->dst].q[0] = r;                                                                           \
-        return true;                                                                                         \
+#define SSE_BINARY(name, op32, op64)                               \
+    VEC_HANDLER(name##ps)                                          \
+    {                                                              \
+        union vec128 a = xmm_get(c, u->dst), b;                    \
+        if (!xmm_src(c, u, &b)) return false;                      \
+        struct fp_env e = sse_env(c);                              \
+        for (int i = 0; i < 4; i++)                                \
+            VD(a, i) = op32(&e, VD(a, i), VD(b, i));               \
+        if (!sse_finish(c, &e)) return false;                      \
+        xmm_set(c, u->dst, a);                                     \
+        return true;                                               \
+    }                                                              \
+    VEC_HANDLER(name##pd)                                          \
+    {                                                              \
+        union vec128 a = xmm_get(c, u->dst), b;                    \
+        if (!xmm_src(c, u, &b)) return false;                      \
+        struct fp_env e = sse_env(c);                              \
+        for (int i = 0; i < 2; i++)                                \
+            a.q[i] = op64(&e, a.q[i], b.q[i]);                     \
+        if (!sse_finish(c, &e)) return false;                      \
+        xmm_set(c, u->dst, a);                                     \
+        return true;                                               \
+    }                                                              \
+    VEC_HANDLER(name##ss)                                          \
+    {                                                              \
+        uint32_t b;                                                \
+        if (!xmm_src32(c, u, &b)) return false;                    \
+        struct fp_env e = sse_env(c);                              \
+        uint32_t r = op32(&e, (uint32_t)c->s.vec[u->dst].q[0], b); \
+        if (!sse_finish(c, &e)) return false;                      \
+        xmm_set32(c, u->dst, r);                                   \
+        return true;                                               \
+    }                                                              \
+    VEC_HANDLER(name##sd)                                          \
+    {                                                              \
+        uint64_t b;                                                \
+        if (!xmm_src64(c, u, &b)) return false;                    \
+        struct fp_env e = sse_env(c);                              \
+        uint64_t r = op64(&e, c->s.vec[u->dst].q[0], b);           \
+        if (!sse_finish(c, &e)) return false;                      \
+        c->s.vec[u->dst].q[0] = r;                                 \
+        return true;                                               \
     }
 #define SQRT32(e, a, b) ((void)(a), f32_sqrt(e, b))
 #define SQRT64(e, a, b) ((void)(a), f64_sqrt(e, b))
@@ -131,46 +133,47 @@ static void set_relation(struct cpu *c, enum fp_relation r)
     static const uint8_t image[4] = {FL_CF, FL_ZF, 0, FL_ZF | FL_PF | FL_CF};
     flags_load_oszapc(c, image[r + 1]);
 }
-#define SSE_COMPARE(name, signaling)                                                                         \
-    VEC_HANDLER(name##ss)                                                                                    \
-    {                                                                                                        \
-        uint32_t b;                                                                                          \
-        if (!xmm_src32(c, u, &b)) return false;                                                              \
-        struct fp_env e = sse_env(c);                                                                        \
-        enum fp_relation r = f32_compare(&e, (uint32_t)c->s.vec[u->dst].q[0], b, signaling);                 \
-        if (!sse_finish(c, &e)) return false;                                                                \
-        set_relation(c, r);                                                                                  \
-        return true;                                                                                         \
-    }                                                                                                        \
-    VEC_HANDLER(name##sd)                                                                                    \
-    {                                                                                                        \
-        uint64_t b;                                                                                          \
-        if (!xmm_src64(c, u, &b)) return false;                                                              \
-        struct fp_env e = sse_env(c);                                                                        \
-        enum fp_relation r = f64_compare(&e, c->s.vec[u->dst].q[0], b, signaling);                           \
-        if (!sse_finish(c, &e)) return false;                                                                \
-        set_relation(c, r);                                                                                  \
-        return true;                                                                                         \
+#define SSE_COMPARE(name, signaling)                                                         \
+    VEC_HANDLER(name##ss)                                                                    \
+    {                                                                                        \
+        uint32_t b;                                                                          \
+        if (!xmm_src32(c, u, &b)) return false;                                              \
+        struct fp_env e = sse_env(c);                                                        \
+        enum fp_relation r = f32_compare(&e, (uint32_t)c->s.vec[u->dst].q[0], b, signaling); \
+        if (!sse_finish(c, &e)) return false;                                                \
+        set_relation(c, r);                                                                  \
+        return true;                                                                         \
+    }                                                                                        \
+    VEC_HANDLER(name##sd)                                                                    \
+    {                                                                                        \
+        uint64_t b;                                                                          \
+        if (!xmm_src64(c, u, &b)) return false;                                              \
+        struct fp_env e = sse_env(c);                                                        \
+        enum fp_relation r = f64_compare(&e, c->s.vec[u->dst].q[0], b, signaling);           \
+        if (!sse_finish(c, &e)) return false;                                                \
+        set_relation(c, r);                                                                  \
+        return true;                                                                         \
     }
 SSE_COMPARE(comi, true)
 SSE_COMPARE(ucomi, false)
 
 /* Approximations raise nothing. */
-#define SSE_APPROXIMATE(name, fn)                                                                            \
-    VEC_HANDLER(name##ps)                                                                                    \
-    {                                                                                                        \
-        union vec128 v;                                                                                      \
-        if (!xmm_src(c, u, &v)) return false;                                                                \
-        for (int i = 0; i < 4; i++) VD(v, i) = fn(VD(v, i));                                                 \
-        xmm_set(c, u->dst, v);                                                                               \
-        return true;                                                                                         \
-    }                                                                                                        \
-    VEC_HANDLER(name##ss)                                                                                    \
-    {                                                                                                        \
-        uint32_t v;                                                                                          \
-        if (!xmm_src32(c, u, &v)) return false;                                                              \
-        xmm_set32(c, u->dst, fn(v));                                                                         \
-        return true;                                                                                         \
+#define SSE_APPROXIMATE(name, fn)               \
+    VEC_HANDLER(name##ps)                       \
+    {                                           \
+        union vec128 v;                         \
+        if (!xmm_src(c, u, &v)) return false;   \
+        for (int i = 0; i < 4; i++)             \
+            VD(v, i) = fn(VD(v, i));            \
+        xmm_set(c, u->dst, v);                  \
+        return true;                            \
+    }                                           \
+    VEC_HANDLER(name##ss)                       \
+    {                                           \
+        uint32_t v;                             \
+        if (!xmm_src32(c, u, &v)) return false; \
+        xmm_set32(c, u->dst, fn(v));            \
+        return true;                            \
     }
 SSE_APPROXIMATE(rcp, f32_rcp)
 SSE_APPROXIMATE(rsqrt, f32_rsqrt)
@@ -190,7 +193,8 @@ VEC_HANDLER(roundps)
     union vec128 v;
     if (!xmm_src(c, u, &v)) return false;
     struct fp_env e = sse_env(c);
-    for (int i = 0; i < 4; i++) VD(v, i) = f32_round_int(&e, VD(v, i), round_control(u, &e));
+    for (int i = 0; i < 4; i++)
+        VD(v, i) = f32_round_int(&e, VD(v, i), round_control(u, &e));
     if (!round_finish(c, u, &e)) return false;
     xmm_set(c, u->dst, v);
     return true;
@@ -200,7 +204,8 @@ VEC_HANDLER(roundpd)
     union vec128 v;
     if (!xmm_src(c, u, &v)) return false;
     struct fp_env e = sse_env(c);
-    for (int i = 0; i < 2; i++) v.q[i] = f64_round_int(&e, v.q[i], round_control(u, &e));
+    for (int i = 0; i < 2; i++)
+        v.q[i] = f64_round_int(&e, v.q[i], round_control(u, &e));
     if (!round_finish(c, u, &e)) return false;
     xmm_set(c, u->dst, v);
     return true;
@@ -227,30 +232,30 @@ VEC_HANDLER(roundsd)
 }
 
 /* Horizontal and alternating operations (SSE3). */
-#define SSE_HORIZONTAL(name, op32, op64)                                                                     \
-    VEC_HANDLER(name##ps)                                                                                    \
-    {                                                                                                        \
-        union vec128 a = xmm_get(c, u->dst), b, r;                                                           \
-        if (!xmm_src(c, u, &b)) return false;                                                                \
-        struct fp_env e = sse_env(c);                                                                        \
-        for (int i = 0; i < 2; i++) {                                                                        \
-            VD(r, i) = op32(&e, VD(a, 2 * i), VD(a, 2 * i + 1));                                             \
-            VD(r, i + 2) = op32(&e, VD(b, 2 * i), VD(b, 2 * i + 1));                                         \
-        }                                                                                                    \
-        if (!sse_finish(c, &e)) return false;                                                                \
-        xmm_set(c, u->dst, r);                                                                               \
-        return true;                                                                                         \
-    }                                                                                                        \
-    VEC_HANDLER(name##pd)                                                                                    \
-    {                                                                                                        \
-        union vec128 a = xmm_get(c, u->dst), b, r;                                                           \
-        if (!xmm_src(c, u, &b)) return false;                                                                \
-        struct fp_env e = sse_env(c);                                                                        \
-        r.q[0] = op64(&e, a.q[0], a.q[1]);                                                                   \
-        r.q[1] = op64(&e, b.q[0], b.q[1]);                                                                   \
-        if (!sse_finish(c, &e)) return false;                                                                \
-        xmm_set(c, u->dst, r);                                                                               \
-        return true;                                                                                         \
+#define SSE_HORIZONTAL(name, op32, op64)                             \
+    VEC_HANDLER(name##ps)                                            \
+    {                                                                \
+        union vec128 a = xmm_get(c, u->dst), b, r;                   \
+        if (!xmm_src(c, u, &b)) return false;                        \
+        struct fp_env e = sse_env(c);                                \
+        for (int i = 0; i < 2; i++) {                                \
+            VD(r, i) = op32(&e, VD(a, 2 * i), VD(a, 2 * i + 1));     \
+            VD(r, i + 2) = op32(&e, VD(b, 2 * i), VD(b, 2 * i + 1)); \
+        }                                                            \
+        if (!sse_finish(c, &e)) return false;                        \
+        xmm_set(c, u->dst, r);                                       \
+        return true;                                                 \
+    }                                                                \
+    VEC_HANDLER(name##pd)                                            \
+    {                                                                \
+        union vec128 a = xmm_get(c, u->dst), b, r;                   \
+        if (!xmm_src(c, u, &b)) return false;                        \
+        struct fp_env e = sse_env(c);                                \
+        r.q[0] = op64(&e, a.q[0], a.q[1]);                           \
+        r.q[1] = op64(&e, b.q[0], b.q[1]);                           \
+        if (!sse_finish(c, &e)) return false;                        \
+        xmm_set(c, u->dst, r);                                       \
+        return true;                                                 \
     }
 SSE_HORIZONTAL(hadd, f32_add, f64_add)
 SSE_HORIZONTAL(hsub, f32_sub, f64_sub)
@@ -260,7 +265,8 @@ VEC_HANDLER(addsubps)
     union vec128 a = xmm_get(c, u->dst), b;
     if (!xmm_src(c, u, &b)) return false;
     struct fp_env e = sse_env(c);
-    for (int i = 0; i < 4; i++) VD(a, i) = (i & 1 ? f32_add : f32_sub)(&e, VD(a, i), VD(b, i));
+    for (int i = 0; i < 4; i++)
+        VD(a, i) = (i & 1 ? f32_add : f32_sub)(&e, VD(a, i), VD(b, i));
     if (!sse_finish(c, &e)) return false;
     xmm_set(c, u->dst, a);
     return true;
@@ -284,15 +290,18 @@ VEC_HANDLER(dpps)
     uint32_t s[2], sum;
     if (!xmm_src(c, u, &b)) return false;
     struct fp_env e = sse_env(c);
-    for (int i = 0; i < 4; i++) VD(a, i) = u->imm >> (4 + i) & 1 ? f32_mul(&e, VD(a, i), VD(b, i)) : 0;
+    for (int i = 0; i < 4; i++)
+        VD(a, i) = u->imm >> (4 + i) & 1 ? f32_mul(&e, VD(a, i), VD(b, i)) : 0;
     if (!sse_finish(c, &e)) return false;
     e = sse_env(c);
-    for (int i = 0; i < 2; i++) s[i] = f32_add(&e, VD(a, 2 * i), VD(a, 2 * i + 1));
+    for (int i = 0; i < 2; i++)
+        s[i] = f32_add(&e, VD(a, 2 * i), VD(a, 2 * i + 1));
     if (!sse_finish(c, &e)) return false;
     e = sse_env(c);
     sum = f32_add(&e, s[0], s[1]);
     if (!sse_finish(c, &e)) return false;
-    for (int i = 0; i < 4; i++) VD(r, i) = u->imm >> i & 1 ? sum : 0;
+    for (int i = 0; i < 4; i++)
+        VD(r, i) = u->imm >> i & 1 ? sum : 0;
     xmm_set(c, u->dst, r);
     return true;
 }
@@ -301,12 +310,14 @@ VEC_HANDLER(dppd)
     union vec128 a = xmm_get(c, u->dst), b;
     if (!xmm_src(c, u, &b)) return false;
     struct fp_env e = sse_env(c);
-    for (int i = 0; i < 2; i++) a.q[i] = u->imm >> (4 + i) & 1 ? f64_mul(&e, a.q[i], b.q[i]) : 0;
+    for (int i = 0; i < 2; i++)
+        a.q[i] = u->imm >> (4 + i) & 1 ? f64_mul(&e, a.q[i], b.q[i]) : 0;
     if (!sse_finish(c, &e)) return false;
     e = sse_env(c);
     uint64_t sum = f64_add(&e, a.q[0], a.q[1]);
     if (!sse_finish(c, &e)) return false;
-    for (int i = 0; i < 2; i++) a.q[i] = u->imm >> i & 1 ? sum : 0;
+    for (int i = 0; i < 2; i++)
+        a.q[i] = u->imm >> i & 1 ? sum : 0;
     xmm_set(c, u->dst, a);
     return true;
 }

@@ -117,7 +117,8 @@ VEC_HANDLER(cvtdq2ps)
     union vec128 v;
     if (!xmm_src(c, u, &v)) return false;
     struct fp_env e = sse_env(c);
-    for (int i = 0; i < 4; i++) VD(v, i) = int_to_f32(&e, VSD(v, i));
+    for (int i = 0; i < 4; i++)
+        VD(v, i) = int_to_f32(&e, VSD(v, i));
     if (!sse_finish(c, &e)) return false;
     xmm_set(c, u->dst, v);
     return true;
@@ -152,7 +153,8 @@ static bool doubles_to_integers(struct cpu *c, const union vec128 *v, bool trunc
 {
     struct fp_env e = sse_env(c);
     unsigned rc = truncate ? FP_ZERO_WARDS : e.rc;
-    uint64_t low = (uint32_t)f64_to_int(&e, v->q[0], 32, rc), high = (uint32_t)f64_to_int(&e, v->q[1], 32, rc);
+    uint64_t low = (uint32_t)f64_to_int(&e, v->q[0], 32, rc),
+             high = (uint32_t)f64_to_int(&e, v->q[1], 32, rc);
     *r = low | high << 32;
     return sse_finish(c, &e);
 }

@@ -23,18 +23,21 @@ enum { CW_WRITABLE = 0x1f3f, CW_FIXED = 0x40, CW_INIT = 0x37f };
 
 /* A handler whose work is one function that returns false on a fault: its locals are gone before NEXT, which
  * stays a jump. */
-#define X87_INSN(name)                                                                                       \
-    static inline bool do_##name(struct cpu *c, const struct uop *u);                                        \
-    HANDLER_ALL(name)                                                                                        \
-    {                                                                                                        \
-        TRY(do_##name(c, u));                                                                                \
-        NEXT;                                                                                                \
-    }                                                                                                        \
+#define X87_INSN(name)                                                \
+    static inline bool do_##name(struct cpu *c, const struct uop *u); \
+    HANDLER_ALL(name)                                                 \
+    {                                                                 \
+        TRY(do_##name(c, u));                                         \
+        NEXT;                                                         \
+    }                                                                 \
     static inline bool do_##name(struct cpu *c, __attribute__((unused)) const struct uop *u)
 
 static inline unsigned x87_phys(const struct cpu *c, unsigned i) { return (c->s.fpu.top + i) & 7; }
 static inline struct f80 *x87_st(struct cpu *c, unsigned i) { return &c->s.fpu.st[x87_phys(c, i)]; }
-static inline bool x87_empty(const struct cpu *c, unsigned i) { return !(c->s.fpu.tag >> x87_phys(c, i) & 1); }
+static inline bool x87_empty(const struct cpu *c, unsigned i)
+{
+    return !(c->s.fpu.tag >> x87_phys(c, i) & 1);
+}
 static inline void x87_set(struct cpu *c, unsigned i, struct f80 v)
 {
     c->s.fpu.st[x87_phys(c, i)] = v;
@@ -120,13 +123,15 @@ static inline bool x87_read_f80(struct cpu *c, const struct uop *u, struct f80 *
     uint8_t b[10];
     if (!mem_read_bytes(c, u_seg(u), u_ea(c, u), b, 10)) return false;
     uint64_t m = 0;
-    for (int i = 7; i >= 0; i--) m = m << 8 | b[i];
+    for (int i = 7; i >= 0; i--)
+        m = m << 8 | b[i];
     *v = f80_make((unsigned)b[8] | (unsigned)b[9] << 8, m);
     return true;
 }
 static inline void x87_put_f80(uint8_t b[10], struct f80 v)
 {
-    for (int i = 0; i < 8; i++) b[i] = (uint8_t)(v.frac >> 8 * i);
+    for (int i = 0; i < 8; i++)
+        b[i] = (uint8_t)(v.frac >> 8 * i);
     b[8] = (uint8_t)v.se;
     b[9] = (uint8_t)(v.se >> 8);
 }

@@ -52,10 +52,7 @@ static bool read_i32(struct cpu *c, const struct uop *u, struct operand80 *o)
     *o = (struct operand80){int_to_f80((int32_t)v), false};
     return true;
 }
-static bool is_nan(struct f80 v)
-{
-    return (v.se & 0x7fff) == 0x7fff && v.frac >> 63 && v.frac << 1;
-}
+static bool is_nan(struct f80 v) { return (v.se & 0x7fff) == 0x7fff && v.frac >> 63 && v.frac << 1; }
 /* DE of the memory operand ranks below invalid operation, NaN operand and zero divide. */
 static void add_denormal(struct fp_env *e, const struct operand80 *o, struct f80 other)
 {
@@ -75,7 +72,8 @@ static void binary_memory(struct cpu *c, const struct uop *u, binary_fn *fn, con
     if (x87_finish(c, u, &e)) x87_set(c, 0, r);
 }
 /* dst = dst op src, both stack-relative. */
-static void binary_stack(struct cpu *c, const struct uop *u, binary_fn *fn, unsigned dst, unsigned src, bool pop)
+static void binary_stack(struct cpu *c, const struct uop *u, binary_fn *fn, unsigned dst, unsigned src,
+                         bool pop)
 {
     x87_note(c, u);
     struct f80 r = f80_default_nan();
@@ -90,33 +88,33 @@ static void binary_stack(struct cpu *c, const struct uop *u, binary_fn *fn, unsi
     if (pop) x87_pop(c);
 }
 
-#define X87_BINARY(name, iname, fn)                                                                          \
-    X87_BINARY_MEMORY(name##_m32, read_m32, fn)                                                              \
-    X87_BINARY_MEMORY(name##_m64, read_m64, fn)                                                              \
-    X87_BINARY_MEMORY(iname##_m16, read_i16, fn)                                                             \
-    X87_BINARY_MEMORY(iname##_m32, read_i32, fn)                                                             \
-    X87_INSN(name##_st0_sti)                                                                              \
-    {                                                                                                        \
-        binary_stack(c, u, fn, 0, u->dst, false);                                                            \
-        return true;                                                                                                \
-    }                                                                                                        \
-    X87_INSN(name##_sti_st0)                                                                              \
-    {                                                                                                        \
-        binary_stack(c, u, fn, u->dst, 0, false);                                                            \
-        return true;                                                                                                \
-    }                                                                                                        \
-    X87_INSN(name##p)                                                                                     \
-    {                                                                                                        \
-        binary_stack(c, u, fn, u->dst, 0, true);                                                             \
-        return true;                                                                                                \
+#define X87_BINARY(name, iname, fn)               \
+    X87_BINARY_MEMORY(name##_m32, read_m32, fn)   \
+    X87_BINARY_MEMORY(name##_m64, read_m64, fn)   \
+    X87_BINARY_MEMORY(iname##_m16, read_i16, fn)  \
+    X87_BINARY_MEMORY(iname##_m32, read_i32, fn)  \
+    X87_INSN(name##_st0_sti)                      \
+    {                                             \
+        binary_stack(c, u, fn, 0, u->dst, false); \
+        return true;                              \
+    }                                             \
+    X87_INSN(name##_sti_st0)                      \
+    {                                             \
+        binary_stack(c, u, fn, u->dst, 0, false); \
+        return true;                              \
+    }                                             \
+    X87_INSN(name##p)                             \
+    {                                             \
+        binary_stack(c, u, fn, u->dst, 0, true);  \
+        return true;                              \
     }
-#define X87_BINARY_MEMORY(handler, read, fn)                                                                 \
-    X87_INSN(handler)                                                                                     \
-    {                                                                                                        \
-        struct operand80 o;                                                                                  \
-        if (!read(c, u, &o)) return false;                                                                                 \
-        binary_memory(c, u, fn, &o);                                                                         \
-        return true;                                                                                                \
+#define X87_BINARY_MEMORY(handler, read, fn) \
+    X87_INSN(handler)                        \
+    {                                        \
+        struct operand80 o;                  \
+        if (!read(c, u, &o)) return false;   \
+        binary_memory(c, u, fn, &o);         \
+        return true;                         \
     }
 X87_BINARY(fadd, fiadd, f80_add)
 X87_BINARY(fmul, fimul, f80_mul)
@@ -138,7 +136,8 @@ static void set_codes(struct cpu *c, uint16_t codes)
 }
 static void pops(struct cpu *c, unsigned n)
 {
-    while (n--) x87_pop(c);
+    while (n--)
+        x87_pop(c);
 }
 static void compare(struct cpu *c, const struct uop *u, const struct operand80 *o, bool empty, bool signaling,
                     unsigned pop)
@@ -156,20 +155,20 @@ static void compare(struct cpu *c, const struct uop *u, const struct operand80 *
     set_codes(c, relation_codes(r));
     if (x87_finish(c, u, &e)) pops(c, pop);
 }
-#define X87_COMPARE_MEMORY(name, read, pop)                                                                  \
-    X87_INSN(name)                                                                                        \
-    {                                                                                                        \
-        struct operand80 o;                                                                                  \
-        if (!read(c, u, &o)) return false;                                                                                 \
-        compare(c, u, &o, x87_empty(c, 0), true, pop);                                                       \
-        return true;                                                                                                \
+#define X87_COMPARE_MEMORY(name, read, pop)            \
+    X87_INSN(name)                                     \
+    {                                                  \
+        struct operand80 o;                            \
+        if (!read(c, u, &o)) return false;             \
+        compare(c, u, &o, x87_empty(c, 0), true, pop); \
+        return true;                                   \
     }
-#define X87_COMPARE(name, signaling, pop)                                                                    \
-    X87_INSN(name)                                                                                        \
-    {                                                                                                        \
-        struct operand80 o = {*x87_st(c, u->dst), false};                                                    \
-        compare(c, u, &o, x87_empty(c, 0) || x87_empty(c, u->dst), signaling, pop);                          \
-        return true;                                                                                                \
+#define X87_COMPARE(name, signaling, pop)                                           \
+    X87_INSN(name)                                                                  \
+    {                                                                               \
+        struct operand80 o = {*x87_st(c, u->dst), false};                           \
+        compare(c, u, &o, x87_empty(c, 0) || x87_empty(c, u->dst), signaling, pop); \
+        return true;                                                                \
     }
 X87_COMPARE_MEMORY(fcom_m32, read_m32, 0)
 X87_COMPARE_MEMORY(fcom_m64, read_m64, 0)
@@ -219,11 +218,11 @@ static void compare_flags(struct cpu *c, const struct uop *u, bool signaling, bo
     flags_load_oszapc(c, image[r + 1]);
     if (deliver && pop) x87_pop(c);
 }
-#define X87_COMPARE_FLAGS(name, signaling, pop)                                                              \
-    X87_INSN(name)                                                                                        \
-    {                                                                                                        \
-        compare_flags(c, u, signaling, pop);                                                                 \
-        return true;                                                                                                \
+#define X87_COMPARE_FLAGS(name, signaling, pop) \
+    X87_INSN(name)                              \
+    {                                           \
+        compare_flags(c, u, signaling, pop);    \
+        return true;                            \
     }
 X87_COMPARE_FLAGS(fcomi, true, false)
 X87_COMPARE_FLAGS(fcomip, true, true)
@@ -276,11 +275,11 @@ static struct f80 clear_sign(struct fp_env *e, struct f80 a)
     a.se &= 0x7fff;
     return a;
 }
-#define X87_UNARY(name, fn)                                                                                  \
-    X87_INSN(name)                                                                                        \
-    {                                                                                                        \
-        unary(c, u, fn);                                                                                     \
-        return true;                                                                                                \
+#define X87_UNARY(name, fn) \
+    X87_INSN(name)          \
+    {                       \
+        unary(c, u, fn);    \
+        return true;        \
     }
 X87_UNARY(fchs, change_sign)
 X87_UNARY(fabs, clear_sign)
@@ -326,8 +325,8 @@ static void partial_remainder(struct cpu *c, const struct uop *u, bool ieee)
     if (!valid) return;
     /* Quotient bits 2, 1, 0 in C0, C3, C1; all clear while the reduction is partial. */
     x87_set_c1(c, m.quotient & 1);
-    set_codes(c, (uint16_t)((m.quotient & 4 ? SW_C0 : 0) | (m.quotient & 2 ? SW_C3 : 0) |
-                            (m.partial ? SW_C2 : 0)));
+    set_codes(
+        c, (uint16_t)((m.quotient & 4 ? SW_C0 : 0) | (m.quotient & 2 ? SW_C3 : 0) | (m.partial ? SW_C2 : 0)));
 }
 X87_INSN(fprem)
 {

@@ -75,12 +75,12 @@ X87_INSN(fbld)
     load(c, u, &e, f80_from_bcd(m));
     return true;
 }
-#define X87_CONSTANT(name, which)                                                                            \
-    X87_INSN(name)                                                                                        \
-    {                                                                                                        \
-        struct fp_env e = x87_env(c);                                                                        \
-        load(c, u, &e, f80_constant(which, e.rc));                                                           \
-        return true;                                                                                                \
+#define X87_CONSTANT(name, which)                  \
+    X87_INSN(name)                                 \
+    {                                              \
+        struct fp_env e = x87_env(c);              \
+        load(c, u, &e, f80_constant(which, e.rc)); \
+        return true;                               \
     }
 X87_CONSTANT(fld1, 0)
 X87_CONSTANT(fldl2t, 1)
@@ -130,16 +130,16 @@ static void store_end(struct cpu *c, const struct uop *u, struct store *s, bool 
         x87_finish(c, u, &s->e);
     if (s->write && pop) x87_pop(c);
 }
-#define X87_STORE(name, type, convert, indefinite, write_fn, pop)                                            \
-    X87_INSN(name)                                                                                        \
-    {                                                                                                        \
-        struct store s = store_begin(c);                                                                     \
-        type v = indefinite;                                                                                 \
-        if (!s.underflow) v = convert;                                                                       \
-        store_judge(&s);                                                                                     \
-        if (s.write && !write_fn(c, u_seg(u), u_ea(c, u), v)) return false;                                              \
-        store_end(c, u, &s, pop);                                                                            \
-        return true;                                                                                                \
+#define X87_STORE(name, type, convert, indefinite, write_fn, pop)           \
+    X87_INSN(name)                                                          \
+    {                                                                       \
+        struct store s = store_begin(c);                                    \
+        type v = indefinite;                                                \
+        if (!s.underflow) v = convert;                                      \
+        store_judge(&s);                                                    \
+        if (s.write && !write_fn(c, u_seg(u), u_ea(c, u), v)) return false; \
+        store_end(c, u, &s, pop);                                           \
+        return true;                                                        \
     }
 #define ST0 (*x87_st(c, 0))
 X87_STORE(fst_m32, uint32_t, f80_to_f32(&s.e, ST0), F32_DEFAULT_NAN, mem_write32, false)
@@ -151,10 +151,12 @@ X87_STORE(fistp_m16, uint16_t, (uint16_t)f80_to_int(&s.e, ST0, 16, s.e.rc), 0x80
 X87_STORE(fisttp_m16, uint16_t, (uint16_t)f80_to_int(&s.e, ST0, 16, FP_ZERO_WARDS), 0x8000, mem_write16, true)
 X87_STORE(fist_m32, uint32_t, (uint32_t)f80_to_int(&s.e, ST0, 32, s.e.rc), 0x80000000, mem_write32, false)
 X87_STORE(fistp_m32, uint32_t, (uint32_t)f80_to_int(&s.e, ST0, 32, s.e.rc), 0x80000000, mem_write32, true)
-X87_STORE(fisttp_m32, uint32_t, (uint32_t)f80_to_int(&s.e, ST0, 32, FP_ZERO_WARDS), 0x80000000, mem_write32, true)
-X87_STORE(fistp_m64, uint64_t, (uint64_t)f80_to_int(&s.e, ST0, 64, s.e.rc), UINT64_C(1) << 63, mem_write64, true)
-X87_STORE(fisttp_m64, uint64_t, (uint64_t)f80_to_int(&s.e, ST0, 64, FP_ZERO_WARDS), UINT64_C(1) << 63, mem_write64,
+X87_STORE(fisttp_m32, uint32_t, (uint32_t)f80_to_int(&s.e, ST0, 32, FP_ZERO_WARDS), 0x80000000, mem_write32,
           true)
+X87_STORE(fistp_m64, uint64_t, (uint64_t)f80_to_int(&s.e, ST0, 64, s.e.rc), UINT64_C(1) << 63, mem_write64,
+          true)
+X87_STORE(fisttp_m64, uint64_t, (uint64_t)f80_to_int(&s.e, ST0, 64, FP_ZERO_WARDS), UINT64_C(1) << 63,
+          mem_write64, true)
 
 X87_INSN(fstp_m80)
 {
@@ -227,11 +229,11 @@ static void conditional_move(struct cpu *c, const struct uop *u, bool take)
     x87_set_c1(c, false);
     if (take) x87_set(c, 0, *x87_st(c, u->dst));
 }
-#define X87_CMOV(name, condition)                                                                            \
-    X87_INSN(name)                                                                                        \
-    {                                                                                                        \
-        conditional_move(c, u, condition);                                                                   \
-        return true;                                                                                                \
+#define X87_CMOV(name, condition)          \
+    X87_INSN(name)                         \
+    {                                      \
+        conditional_move(c, u, condition); \
+        return true;                       \
     }
 X87_CMOV(fcmovb, flag_cf(c))
 X87_CMOV(fcmove, flag_zf(c))

@@ -15,10 +15,7 @@ void x87_init(struct cpu *c)
     f->fip = f->fdp = 0;
 }
 
-static uint16_t status_word(const struct cpu *c)
-{
-    return (uint16_t)(c->s.fpu.sw | c->s.fpu.top << 11);
-}
+static uint16_t status_word(const struct cpu *c) { return (uint16_t)(c->s.fpu.sw | c->s.fpu.top << 11); }
 static void load_status(struct cpu *c, uint16_t v)
 {
     c->s.fpu.sw = v & (uint16_t)~SW_TOP;
@@ -59,12 +56,14 @@ static void load_tags(struct cpu *c, uint16_t w)
 
 static void put(uint8_t *b, unsigned n, uint32_t v)
 {
-    for (unsigned i = 0; i < n; i++) b[i] = (uint8_t)(v >> 8 * i);
+    for (unsigned i = 0; i < n; i++)
+        b[i] = (uint8_t)(v >> 8 * i);
 }
 static uint32_t get(const uint8_t *b, unsigned n)
 {
     uint32_t v = 0;
-    for (unsigned i = n; i-- > 0;) v = v << 8 | b[i];
+    for (unsigned i = n; i-- > 0;)
+        v = v << 8 | b[i];
     return v;
 }
 
@@ -182,7 +181,8 @@ X87_INSN(fnsave)
 {
     uint8_t b[108];
     unsigned n = environment_put(c, u->size != 2, b);
-    for (unsigned i = 0; i < 8; i++) x87_put_f80(b + n + 10 * i, *x87_st(c, i));
+    for (unsigned i = 0; i < 8; i++)
+        x87_put_f80(b + n + 10 * i, *x87_st(c, i));
     if (!mem_write_bytes(c, u_seg(u), u_ea(c, u), b, n + 80)) return false;
     x87_init(c);
     return true;

@@ -24,7 +24,8 @@ X87_INSN(f2xm1)
 }
 
 /* ST(1) = fn(ST(0), ST(1)), then pop. */
-static void combine(struct cpu *c, const struct uop *u, struct f80 (*fn)(struct fp_env *, struct f80, struct f80))
+static void combine(struct cpu *c, const struct uop *u,
+                    struct f80 (*fn)(struct fp_env *, struct f80, struct f80))
 {
     x87_note(c, u);
     struct f80 r = f80_default_nan();

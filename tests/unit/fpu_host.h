@@ -4,13 +4,13 @@
 #ifndef UV_TESTS_FPU_HOST_H
 #define UV_TESTS_FPU_HOST_H
 
+#include <cmocka.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
 #include <stdio.h>
 #include <string.h>
-#include <cmocka.h>
 
 #include "cpu/fpu/fp.h"
 
@@ -91,10 +91,10 @@ static inline struct f80 f80_from_mem(const uint8_t m[10])
     return v;
 }
 /* ST1 = b, ST0 = a, then the instruction; the image is taken without waiting, unmasked or not. */
-#define HOST_X87(insn, image, control, a_mem, b_mem)                                                         \
-    __asm__ volatile("fninit\n\tfldt %2\n\tfldt %1\n\tfldcw %3\n\t" insn "\n\tfnsave %0"                     \
-                     : "=m"(image)                                                                           \
-                     : "m"(a_mem), "m"(b_mem), "m"(control)                                                  \
+#define HOST_X87(insn, image, control, a_mem, b_mem)                                     \
+    __asm__ volatile("fninit\n\tfldt %2\n\tfldt %1\n\tfldcw %3\n\t" insn "\n\tfnsave %0" \
+                     : "=m"(image)                                                       \
+                     : "m"(a_mem), "m"(b_mem), "m"(control)                              \
                      : "memory", "cc", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)")
 #endif
 

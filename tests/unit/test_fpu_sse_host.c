@@ -5,17 +5,17 @@
 
 #ifdef HOST_X86
 
-#define OP2(bits, ctype, name, insn)                                                                         \
-    static ctype host_##name(uint32_t *mxcsr, ctype a, ctype b)                                              \
-    {                                                                                                        \
-        uint32_t out, def = 0x1f80;                                                                          \
-        __asm__ volatile("ldmxcsr %2\n\tmovq %q3, %%xmm0\n\tmovq %q4, %%xmm1\n\t" insn                       \
-                         " %%xmm1, %%xmm0\n\tstmxcsr %1\n\tldmxcsr %5\n\tmovq %%xmm0, %q0"                   \
-                         : "=&r"(a), "=m"(out)                                                               \
-                         : "m"(*mxcsr), "r"(a), "r"(b), "m"(def)                                             \
-                         : "xmm0", "xmm1");                                                                  \
-        *mxcsr = out;                                                                                        \
-        return a;                                                                                            \
+#define OP2(bits, ctype, name, insn)                                                       \
+    static ctype host_##name(uint32_t *mxcsr, ctype a, ctype b)                            \
+    {                                                                                      \
+        uint32_t out, def = 0x1f80;                                                        \
+        __asm__ volatile("ldmxcsr %2\n\tmovq %q3, %%xmm0\n\tmovq %q4, %%xmm1\n\t" insn     \
+                         " %%xmm1, %%xmm0\n\tstmxcsr %1\n\tldmxcsr %5\n\tmovq %%xmm0, %q0" \
+                         : "=&r"(a), "=m"(out)                                             \
+                         : "m"(*mxcsr), "r"(a), "r"(b), "m"(def)                           \
+                         : "xmm0", "xmm1");                                                \
+        *mxcsr = out;                                                                      \
+        return a;                                                                          \
     }
 OP2(32, uint32_t, f32_add, "addss")
 OP2(32, uint32_t, f32_sub, "subss")
@@ -30,17 +30,17 @@ OP2(64, uint64_t, f64_div, "divsd")
 OP2(64, uint64_t, f64_min, "minsd")
 OP2(64, uint64_t, f64_max, "maxsd")
 
-#define OP1(name, tin, tout, load, insn)                                                                     \
-    static tout host_##name(uint32_t *mxcsr, tin v)                                                          \
-    {                                                                                                        \
-        uint32_t out, def = 0x1f80;                                                                          \
-        uint64_t in = (uint64_t)v, r;                                                                        \
-        __asm__ volatile("ldmxcsr %2\n\t" load "\n\t" insn "\n\tstmxcsr %1\n\tldmxcsr %4"                    \
-                         : "=&a"(r), "=m"(out)                                                               \
-                         : "m"(*mxcsr), "d"(in), "m"(def)                                                    \
-                         : "xmm0", "xmm1");                                                                  \
-        *mxcsr = out;                                                                                        \
-        return (tout)r;                                                                                      \
+#define OP1(name, tin, tout, load, insn)                                                  \
+    static tout host_##name(uint32_t *mxcsr, tin v)                                       \
+    {                                                                                     \
+        uint32_t out, def = 0x1f80;                                                       \
+        uint64_t in = (uint64_t)v, r;                                                     \
+        __asm__ volatile("ldmxcsr %2\n\t" load "\n\t" insn "\n\tstmxcsr %1\n\tldmxcsr %4" \
+                         : "=&a"(r), "=m"(out)                                            \
+                         : "m"(*mxcsr), "d"(in), "m"(def)                                 \
+                         : "xmm0", "xmm1");                                               \
+        *mxcsr = out;                                                                     \
+        return (tout)r;                                                                   \
     }
 #define TO0 "movq %%rdx, %%xmm1\n\tpxor %%xmm0, %%xmm0"
 #define FROM0 "\n\tmovq %%xmm0, %%rax"
@@ -69,34 +69,35 @@ static uint32_t random_mxcsr(struct fp_env *e)
     uint32_t m = 0x1f80 | (uint32_t)(rnd() & 3) << 13;
     if (rnd() % 4 == 0) m |= 0x40;
     if (rnd() % 4 == 0) m |= 0x8000;
-    *e = (struct fp_env){.rc = m >> 13 & 3, .prec = 64, .masked = FP_ALL, .daz = m & 0x40, .ftz = m >> 15 & 1};
+    *e =
+        (struct fp_env){.rc = m >> 13 & 3, .prec = 64, .masked = FP_ALL, .daz = m & 0x40, .ftz = m >> 15 & 1};
     return m;
 }
 
 static unsigned bad;
-static void judge(const char *name, uint32_t m0, uint64_t a, uint64_t b, uint64_t want, uint32_t m, uint64_t got,
-                  unsigned flags)
+static void judge(const char *name, uint32_t m0, uint64_t a, uint64_t b, uint64_t want, uint32_t m,
+                  uint64_t got, unsigned flags)
 {
     if (want == got && (m & 63) == flags) return;
     if (bad++ < 20)
-        printf("%s mxcsr %04x %016lx %016lx: host %016lx %02x, ours %016lx %02x\n", name, m0, (unsigned long)a,
-               (unsigned long)b, (unsigned long)want, m & 63, (unsigned long)got, flags);
+        printf("%s mxcsr %04x %016lx %016lx: host %016lx %02x, ours %016lx %02x\n", name, m0,
+               (unsigned long)a, (unsigned long)b, (unsigned long)want, m & 63, (unsigned long)got, flags);
 }
-#define TRY2(name, bits)                                                                                     \
-    do {                                                                                                     \
-        struct fp_env e;                                                                                     \
-        uint32_t m0 = random_mxcsr(&e), m = m0;                                                              \
-        uint64_t want = host_##name(&m, a##bits, b##bits);                                                   \
-        uint64_t got = name(&e, a##bits, b##bits);                                                           \
-        judge(#name, m0, a##bits, b##bits, want, m, got, e.flags);                                           \
+#define TRY2(name, bits)                                           \
+    do {                                                           \
+        struct fp_env e;                                           \
+        uint32_t m0 = random_mxcsr(&e), m = m0;                    \
+        uint64_t want = host_##name(&m, a##bits, b##bits);         \
+        uint64_t got = name(&e, a##bits, b##bits);                 \
+        judge(#name, m0, a##bits, b##bits, want, m, got, e.flags); \
     } while (0)
-#define TRY1(name, mine, v)                                                                                  \
-    do {                                                                                                     \
-        struct fp_env e;                                                                                     \
-        uint32_t m0 = random_mxcsr(&e), m = m0;                                                              \
-        uint64_t want = host_##name(&m, v);                                                                  \
-        uint64_t got = mine(&e, v);                                                                          \
-        judge(#name, m0, (uint64_t)(v), 0, want, m, got, e.flags);                                           \
+#define TRY1(name, mine, v)                                        \
+    do {                                                           \
+        struct fp_env e;                                           \
+        uint32_t m0 = random_mxcsr(&e), m = m0;                    \
+        uint64_t want = host_##name(&m, v);                        \
+        uint64_t got = mine(&e, v);                                \
+        judge(#name, m0, (uint64_t)(v), 0, want, m, got, e.flags); \
     } while (0)
 
 static void arithmetic(void **state)
@@ -157,12 +158,13 @@ static void comparison(void **state)
         uint32_t m0 = random_mxcsr(&e), m = m0, def = 0x1f80;
         uint64_t rf;
         bool quiet = rnd() & 1;
-        __asm__ volatile("ldmxcsr %1\n\tmovd %2, %%xmm0\n\tmovd %3, %%xmm1\n\t"
-                         "test %k5, %k5\n\tje 1f\n\tucomiss %%xmm1, %%xmm0\n\tjmp 2f\n1:\tcomiss %%xmm1, %%xmm0\n"
-                         "2:\tpushfq\n\tpop %0\n\tstmxcsr %1\n\tldmxcsr %4"
-                         : "=&r"(rf), "+m"(m)
-                         : "r"(a), "r"(b), "m"(def), "r"((uint32_t)quiet)
-                         : "xmm0", "xmm1", "cc", "memory");
+        __asm__ volatile(
+            "ldmxcsr %1\n\tmovd %2, %%xmm0\n\tmovd %3, %%xmm1\n\t"
+            "test %k5, %k5\n\tje 1f\n\tucomiss %%xmm1, %%xmm0\n\tjmp 2f\n1:\tcomiss %%xmm1, %%xmm0\n"
+            "2:\tpushfq\n\tpop %0\n\tstmxcsr %1\n\tldmxcsr %4"
+            : "=&r"(rf), "+m"(m)
+            : "r"(a), "r"(b), "m"(def), "r"((uint32_t)quiet)
+            : "xmm0", "xmm1", "cc", "memory");
         enum fp_relation r = f32_compare(&e, a, b, !quiet);
         static const uint8_t image[4] = {0x01, 0x40, 0x00, 0x45};
         judge("comiss", m0, a, b, rf & 0x45, m, image[r + 1], e.flags);
@@ -201,8 +203,8 @@ static void reciprocals_within_bound(void **state)
     }
 }
 
-#define ALL_TESTS                                                                                            \
-    cmocka_unit_test(arithmetic), cmocka_unit_test(conversions), cmocka_unit_test(comparison),               \
+#define ALL_TESTS                                                                              \
+    cmocka_unit_test(arithmetic), cmocka_unit_test(conversions), cmocka_unit_test(comparison), \
         cmocka_unit_test(reciprocals_within_bound)
 #else
 static void host_is_not_x86(void **state)

@@ -13,17 +13,17 @@ struct host_result {
     struct f80 st0, st1;
 };
 
-#define HOST_OP(name, insn)                                                                                  \
-    static struct host_result host_##name(uint16_t cw, struct f80 a, struct f80 b)                           \
-    {                                                                                                        \
-        struct x87_image im;                                                                                 \
-        struct {                                                                                             \
-            uint8_t b[10];                                                                                   \
-        } am, bm;                                                                                            \
-        f80_to_mem(a, am.b);                                                                                 \
-        f80_to_mem(b, bm.b);                                                                                 \
-        HOST_X87(insn, im, cw, am, bm);                                                                      \
-        return (struct host_result){(uint16_t)im.sw, f80_from_mem(im.reg[0]), f80_from_mem(im.reg[1])};      \
+#define HOST_OP(name, insn)                                                                             \
+    static struct host_result host_##name(uint16_t cw, struct f80 a, struct f80 b)                      \
+    {                                                                                                   \
+        struct x87_image im;                                                                            \
+        struct {                                                                                        \
+            uint8_t b[10];                                                                              \
+        } am, bm;                                                                                       \
+        f80_to_mem(a, am.b);                                                                            \
+        f80_to_mem(b, bm.b);                                                                            \
+        HOST_X87(insn, im, cw, am, bm);                                                                 \
+        return (struct host_result){(uint16_t)im.sw, f80_from_mem(im.reg[0]), f80_from_mem(im.reg[1])}; \
     }
 HOST_OP(add, "fadd %%st(1), %%st")
 HOST_OP(sub, "fsub %%st(1), %%st")
@@ -61,27 +61,27 @@ static uint16_t commit(struct fp_env *e, struct f80 *st0, struct f80 r)
     }
     return (uint16_t)(e->flags | (e->round_up && (e->flags & FP_PE) ? 0x200 : 0));
 }
-static void judge(const char *name, uint16_t cw, struct f80 a, struct f80 b, struct host_result h, uint16_t mask,
-                  uint16_t sw, struct f80 r)
+static void judge(const char *name, uint16_t cw, struct f80 a, struct f80 b, struct host_result h,
+                  uint16_t mask, uint16_t sw, struct f80 r)
 {
     if ((h.sw & mask) == sw && h.st0.frac == r.frac && h.st0.se == r.se) return;
     if (bad++ < 30)
-        printf("%s cw %04x a %04x:%016lx b %04x:%016lx: host %04x:%016lx sw %04x, ours %04x:%016lx sw %04x\n", name,
-               cw, a.se, (unsigned long)a.frac, b.se, (unsigned long)b.frac, h.st0.se, (unsigned long)h.st0.frac,
-               h.sw & mask, r.se, (unsigned long)r.frac, sw);
+        printf("%s cw %04x a %04x:%016lx b %04x:%016lx: host %04x:%016lx sw %04x, ours %04x:%016lx sw %04x\n",
+               name, cw, a.se, (unsigned long)a.frac, b.se, (unsigned long)b.frac, h.st0.se,
+               (unsigned long)h.st0.frac, h.sw & mask, r.se, (unsigned long)r.frac, sw);
 }
 
 enum { FLAGS_C1 = 0x23f };
 
-#define TRY2(name, fn)                                                                                       \
-    do {                                                                                                     \
-        struct fp_env e;                                                                                     \
-        uint16_t cw = random_cw(&e);                                                                         \
-        struct host_result h = host_##name(cw, a, b);                                                        \
-        struct f80 st0 = a;                                                                                  \
-        struct f80 r = fn;                                                                                   \
-        uint16_t sw = commit(&e, &st0, r);                                                                   \
-        judge(#name, cw, a, b, h, FLAGS_C1, sw, st0);                                                        \
+#define TRY2(name, fn)                                \
+    do {                                              \
+        struct fp_env e;                              \
+        uint16_t cw = random_cw(&e);                  \
+        struct host_result h = host_##name(cw, a, b); \
+        struct f80 st0 = a;                           \
+        struct f80 r = fn;                            \
+        uint16_t sw = commit(&e, &st0, r);            \
+        judge(#name, cw, a, b, h, FLAGS_C1, sw, st0); \
     } while (0)
 
 static void arithmetic(void **state)
@@ -135,7 +135,8 @@ static void remainder_and_extract(void **state)
         if (h.st1.frac != under.frac || h.st1.se != under.se) {
             bad++;
             printf("fxtract exponent of %04x:%016lx cw %04x: %04x:%016lx, ours %04x:%016lx\n", a.se,
-                   (unsigned long)a.frac, cw, h.st1.se, (unsigned long)h.st1.frac, under.se, (unsigned long)under.frac);
+                   (unsigned long)a.frac, cw, h.st1.se, (unsigned long)h.st1.frac, under.se,
+                   (unsigned long)under.frac);
         }
     }
     assert_int_equal(bad, 0);
@@ -178,25 +179,26 @@ static void loads_and_stores(void **state)
         uint32_t out32;
         uint16_t out16;
         struct host_result h = {.st0 = a};
-#define STORE(insn, var, mine)                                                                               \
-    do {                                                                                                     \
-        __asm__ volatile("fninit\n\tfldt %2\n\tfldcw %3\n\t" insn " %1\n\tfnsave %0"                         \
-                         : "=m"(im), "=m"(var)                                                               \
-                         : "m"(am), "m"(cw)                                                                  \
-                         : "memory");                                                                        \
-        h.sw = (uint16_t)im.sw;                                                                              \
-        e.flags = 0;                                                                                         \
-        e.round_up = false;                                                                                  \
-        uint64_t r = (uint64_t)(mine);                                                                       \
-        h.st0 = f80_make(0, (uint64_t)var);                                                                  \
-        struct f80 unused = a;                                                                               \
-        uint16_t sw = commit(&e, &unused, a);                                                                \
-        judge(insn, cw, a, a, h, FLAGS_C1, sw, f80_make(0, r));                                              \
+#define STORE(insn, var, mine)                                                       \
+    do {                                                                             \
+        __asm__ volatile("fninit\n\tfldt %2\n\tfldcw %3\n\t" insn " %1\n\tfnsave %0" \
+                         : "=m"(im), "=m"(var)                                       \
+                         : "m"(am), "m"(cw)                                          \
+                         : "memory");                                                \
+        h.sw = (uint16_t)im.sw;                                                      \
+        e.flags = 0;                                                                 \
+        e.round_up = false;                                                          \
+        uint64_t r = (uint64_t)(mine);                                               \
+        h.st0 = f80_make(0, (uint64_t)var);                                          \
+        struct f80 unused = a;                                                       \
+        uint16_t sw = commit(&e, &unused, a);                                        \
+        judge(insn, cw, a, a, h, FLAGS_C1, sw, f80_make(0, r));                      \
     } while (0)
         STORE("fstpl", out, f80_to_f64(&e, a));
         STORE("fstps", out32, f80_to_f32(&e, a));
         if (rnd() & 1) {
-            a = f80_make((unsigned)(rnd() & 1) << 15 | (16383 + (unsigned)(rnd() % 66)), rnd() | UINT64_C(1) << 63);
+            a = f80_make((unsigned)(rnd() & 1) << 15 | (16383 + (unsigned)(rnd() % 66)), rnd() | UINT64_C(1)
+                                                                                                     << 63);
             f80_to_mem(a, am.b);
         }
         STORE("fistpll", out, f80_to_int(&e, a, 64, e.rc));
@@ -217,7 +219,8 @@ static void loads_and_stores(void **state)
         h.sw = (uint16_t)im.sw;
         h.st0 = f80_from_mem(hb.b);
         judge("fbstp", cw, a, a, h, FLAGS_C1, commit(&e, &unused, a), f80_from_mem(bcd));
-        for (int k = 0; k < 9; k++) hb.b[k] = (uint8_t)(rnd() % 10 | rnd() % 10 << 4);
+        for (int k = 0; k < 9; k++)
+            hb.b[k] = (uint8_t)(rnd() % 10 | rnd() % 10 << 4);
         hb.b[9] = rnd() & 1 ? 0x80 : 0;
         __asm__ volatile("fninit\n\tfbld %1\n\tfnsave %0" : "=m"(im) : "m"(hb) : "memory");
         h.sw = (uint16_t)im.sw;
@@ -226,14 +229,14 @@ static void loads_and_stores(void **state)
 
         uint32_t m32 = rnd_f32(0x3f800000);
         uint64_t m64 = rnd_f64(UINT64_C(1023) << 52);
-#define LOAD(insn, var, mine)                                                                                \
-    do {                                                                                                     \
-        __asm__ volatile("fninit\n\t" insn " %1\n\tfnsave %0" : "=m"(im) : "m"(var) : "memory");             \
-        h.sw = (uint16_t)im.sw;                                                                              \
-        h.st0 = f80_from_mem(im.reg[0]);                                                                     \
-        e.flags = 0;                                                                                         \
-        struct f80 v = mine;                                                                                 \
-        judge(insn, 0x37f, v, v, h, FLAGS_C1, e.flags, v);                                                   \
+#define LOAD(insn, var, mine)                                                                    \
+    do {                                                                                         \
+        __asm__ volatile("fninit\n\t" insn " %1\n\tfnsave %0" : "=m"(im) : "m"(var) : "memory"); \
+        h.sw = (uint16_t)im.sw;                                                                  \
+        h.st0 = f80_from_mem(im.reg[0]);                                                         \
+        e.flags = 0;                                                                             \
+        struct f80 v = mine;                                                                     \
+        judge(insn, 0x37f, v, v, h, FLAGS_C1, e.flags, v);                                       \
     } while (0)
         LOAD("flds", m32, f32_to_f80(&e, m32));
         LOAD("fldl", m64, f64_to_f80(&e, m64));
@@ -249,7 +252,7 @@ static void constants(void **state)
     for (unsigned rc = 0; rc < 4; rc++) {
         uint16_t cw = (uint16_t)(0x37f | rc << 10);
         struct x87_image im[7];
-#define CONSTANT(i, insn)                                                                                    \
+#define CONSTANT(i, insn) \
     __asm__ volatile("fninit\n\tfldcw %1\n\t" insn "\n\tfnsave %0" : "=m"(im[i]) : "m"(cw) : "memory")
         CONSTANT(0, "fld1");
         CONSTANT(1, "fldl2t");
@@ -262,16 +265,16 @@ static void constants(void **state)
             struct f80 h = f80_from_mem(im[i].reg[0]), r = f80_constant(i, rc);
             if (h.frac != r.frac || h.se != r.se) {
                 bad++;
-                printf("constant %u rc %u: %04x:%016lx, ours %04x:%016lx\n", i, rc, h.se, (unsigned long)h.frac, r.se,
-                       (unsigned long)r.frac);
+                printf("constant %u rc %u: %04x:%016lx, ours %04x:%016lx\n", i, rc, h.se,
+                       (unsigned long)h.frac, r.se, (unsigned long)r.frac);
             }
         }
     }
     assert_int_equal(bad, 0);
 }
 
-#define ALL_TESTS                                                                                            \
-    cmocka_unit_test(arithmetic), cmocka_unit_test(remainder_and_extract), cmocka_unit_test(comparison),     \
+#define ALL_TESTS                                                                                        \
+    cmocka_unit_test(arithmetic), cmocka_unit_test(remainder_and_extract), cmocka_unit_test(comparison), \
         cmocka_unit_test(loads_and_stores), cmocka_unit_test(constants)
 #else
 static void host_is_not_x86(void **state)

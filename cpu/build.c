@@ -113,7 +113,10 @@ static void uop_from_insn(const struct insn *in, uint32_t mode, struct uop *u)
     }
     if (row->attr & A_FPU) u->imm = (uint64_t)(in->opcode & 7) << 8 | in->modrm; /* FOP, SDM 1 8.1.9 */
     if (operand_kind[o3] == K_VEXREG) u->imm = r3;
-    if (operand_kind[o1] == K_REL) u->disp = (int32_t)in->imm;
+    if (operand_kind[o1] == K_REL) {
+        u->disp = (int32_t)in->imm;
+        u->imm = 0;
+    }
     if (operand_kind[o1] == K_FARPTR) {
         u->imm = in->imm;
         u->src = (uint8_t)in->imm2;
@@ -196,6 +199,12 @@ static void put_insn(struct builder *w, const struct insn *in, struct uop **pos)
         real.off = (int16_t)-in->length;
         *u = real;
         w->off = 0u - in->length;
+    }
+    /* Same page: the low bits of linear and physical addresses agree. 16-bit targets may wrap. */
+    if (operand_kind[in->row->operand[0]] == K_REL && !(w->b->mode & MODE_SINGLE)) {
+        int64_t target = (int64_t)(w->b->hpa & (PAGE_SIZE - 1)) + w->off + in->length + (int64_t)in->imm;
+        if (w->b->mode & MODE_CS_FLAT && in->eff_size != 2 && target >= 0 && target < PAGE_SIZE)
+            u->flags |= UOP_LOCAL;
     }
     *pos = u;
     w->off += in->length;
@@ -347,7 +356,7 @@ struct block *block_build(struct cpu *c, uint64_t lin, uint64_t hpa, uint32_t mo
         b->bytes = (uint16_t)at;
         if (mode & MODE_SINGLE)
             end = op_single_end;
-        else if (end == op_block_end && (at >= in_page || !(mode & MODE_CS_FLAT)))
+        else if (end == op_block_end && (at >= in_page || !(mode & MODE_CS_FLAT) || (mode & MODE_CODE) == DECODE_16))
             end = op_block_end_far;
         finish(&w, end, n);
         if (!e->no_peephole && !(mode & MODE_SINGLE)) block_peephole(b, insns, pos, n);

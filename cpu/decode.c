@@ -184,6 +184,7 @@ static bool prefix_fits(unsigned want, const struct insn *in, const struct opcod
     case PFX_P66: return !in->rep && in->opsize_prefix;
     case PFX_PF3: return in->rep == 0xF3;
     case PFX_PF2: return in->rep == 0xF2;
+    case PFX_NOREP: return !in->rep;
     default: return true;
     }
 }

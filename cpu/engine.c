@@ -608,6 +608,10 @@ enum run_stop cpu_run(struct cpu *c, uint64_t until)
     e->running = true;
 
     while (c->budget > 0) {
+        if (c->shutdown) {
+            stop = STOP_SHUTDOWN;
+            break;
+        }
         if (c->stop_requested) {
             c->stop_requested = false;
             c->attention &= ~(uint32_t)ATT_STOP;

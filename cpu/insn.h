@@ -5,7 +5,7 @@
  *   INSN(MAP, PFX, OP, EXT, "mnemonic", o1, o2, o3, handler, attributes, feature, timing, icpt)
  *
  *   MAP   0 one-byte, 1 0Fxx, 2 0F38xx, 3 0F3Axx, 4 VEX 0F38xx, 5 VEX 0F3Axx (scalar, L = 0)
- *   PFX   ANY, NP, P66, PF3, PF2: mandatory prefix
+ *   PFX   ANY, NP, P66, PF3, PF2: mandatory prefix; NOREP: no F2/F3, 66 is the operand-size prefix
  *   OP    opcode byte; PLUS_R(op) covers op..op+7 with the register in the low 3 bits
  *   EXT   NOEXT (no ModRM constraint; ModRM exists when an operand needs it), R(d) reg digit,
  *         M(d) digit and memory, RG(d) digit and register, RM(d, rm) digit, register, rm exactly,
@@ -66,7 +66,7 @@ enum insn_attr {
     A_SHADOW = 1 << 19   /* may start an interrupt shadow (STI, MOV SS, POP SS) */
 };
 
-enum mand_prefix { PFX_ANY, PFX_NP, PFX_P66, PFX_PF3, PFX_PF2 };
+enum mand_prefix { PFX_ANY, PFX_NP, PFX_P66, PFX_PF3, PFX_PF2, PFX_NOREP };
 
 enum feature {
 #define FEATURE(name, leaf, sub, reg, bit, qemu) FEAT_##name,

@@ -28,6 +28,7 @@ enum uop_flag {
     UOP_REX = 16,
     UOP_FLAGS_DEAD = 32, /* the peephole pass proved the flag results unused */
     UOP_IMM = 64,        /* second operand is imm */
+    UOP_LOCAL = 64,      /* near branch: the target is in the same page, may be linked */
     UOP_REXW = 128       /* REX.W: 64-bit general register or image (MOVQ, PEXTRQ, PCMPESTRI, FXSAVE64) */
 };
 
@@ -49,10 +50,10 @@ struct uop {
 /* How the decoder's operands reach a handler (build.c):
  *   dst   register of operand 1, src register of operand 2 (of operand 1 when there is no second). Byte
  *         registers are offsets (R8/W8); segment, control, debug, x87, MMX and XMM registers plain numbers.
- *   imm   immediate operand, sign-extended as its notation says; REL: displacement, already
- *         sign-extended; far pointer: offset in imm, selector in src | dst << 8; VEX.vvvv of a B_y operand is in src
- *         (operand 2) or in imm (operand 3); ENTER: imm16 | imm8 << 16; MOFFS: imm is the whole address;
- *         x87 rows (A_FPU): the 11-bit opcode for FOP.
+ *   imm   immediate operand, sign-extended as its notation says; a second one (ENTER) in bits 16 and up; near
+ *         branch: the displacement is in disp, imm is the link to the target; far pointer: offset in
+ *         imm, selector in src | dst << 8; VEX.vvvv of a B_y operand is in src (operand 2) or in imm (operand 3);
+ *         MOFFS: the whole address; x87 rows (A_FPU): the 11-bit opcode for FOP.
  *   base, index, scale_seg, disp   the memory operand (u_ea, u_seg), whichever operand it is.
  *   size  bytes of operand 1, see insn.h; sizes 10 and 16 select column 3 of the set.
  *   flags UOP_MEM when the ModRM operand is memory: one handler for both looks there.
@@ -64,8 +65,10 @@ struct uop {
 enum uop_form { FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORM_RM_F, FORM_MR_F, FORM_MI_F, FORM_COUNT };
 struct uop_set {
     uop_fn *fn[FORM_COUNT][4];
-    /* The same with dead flag results, NULL where there is none (or the set writes no flags). */
-    const struct uop_set *noflags;
+    /* For the peephole pass. Unless flags_known, a set counts as reading every flag and as able to fault. */
+    const struct uop_set *noflags; /* the same with dead flag results, NULL where there is none */
+    uint16_t reads, writes;        /* OSZAPC bits; writes: replaced whatever the operands */
+    uint8_t flags_known;           /* and: faults only through a memory operand */
 };
 #define HANDLER(name) const struct uop *op_##name(struct cpu *c, const struct uop *u)
 #define USET_ALL(name)                                                                             \
@@ -132,7 +135,11 @@ static inline void reg_write16(struct cpu *c, unsigned n, uint16_t v)
 }
 static inline uint8_t reg_read8(const struct cpu *c, unsigned off)
 {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return ((const uint8_t *)c->s.gpr)[off];
+#else
     return (uint8_t)(c->s.gpr[off >> 3] >> ((off & 7) * 8));
+#endif
 }
 static inline void reg_write8(struct cpu *c, unsigned off, uint8_t v)
 {

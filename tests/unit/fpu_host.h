@@ -4,13 +4,15 @@
 #ifndef UV_TESTS_FPU_HOST_H
 #define UV_TESTS_FPU_HOST_H
 
-#include <cmocka.h>
-#include <setjmp.h>
+/* clang-format off: cmocka.h wants these before it */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <string.h>
+#include <cmocka.h>
+/* clang-format on */
 
 #include "cpu/fpu/fp.h"
 

@@ -25,6 +25,7 @@ struct cpu *cpu_create(int id, const struct cpu_model *model, const uint64_t *fe
     memcpy(c->features, features, sizeof c->features);
     c->bus = bus;
     c->probes = probes != NULL ? probes : &no_probes;
+    c->quirks = model->vendor == VENDOR_AMD ? QUIRKS_ALL : 0;
     c->phys_bits = model->phys_bits;
     c->lin_bits = has_feature(c, FEAT_LA57) ? 57 : 48;
     c->quirks = model->vendor == VENDOR_AMD ? QUIRKS_ALL : 0;

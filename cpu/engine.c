@@ -436,7 +436,7 @@ void engine_update_mode(struct cpu *c)
         if (e && (cs->base != e->last_cs_base || cs->limit != e->last_cs_limit)) {
             e->last_cs_base = cs->base;
             e->last_cs_limit = cs->limit;
-            c->exec_generation++;
+            tlb_new_generation(c);
         }
     }
     if (c->s.seg[SEG_SS].ar & AR_DB) mode |= MODE_SS32;

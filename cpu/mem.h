@@ -86,6 +86,8 @@ void mmu_update(struct cpu *c);
 bool mem_fetch_page(struct cpu *c, uint64_t lin, uint64_t *hpa);
 /* The physical page has PAGE_CODE now: no fast write entry for it may stay or be made. */
 void tlb_protect_code_page(struct cpu *c, uint64_t hpa_page);
+/* What a fetch address means changed otherwise (CS base or limit): a new c->exec_generation. */
+void tlb_new_generation(struct cpu *c);
 /* Only CPL, RFLAGS.AC or DR7 changed. */
 void mmu_update_rights(struct cpu *c);
 /* The hidden part of a segment register, CR0.PE, RFLAGS.VM or 64-bit mode changed. */

@@ -3,7 +3,7 @@
  * access-rights rule, accessed and dirty flags, protection keys and the exact page-fault error code; each
  * access to a paging structure goes through the second stage of the current context, if it has one.
  * SDM 3A 4.3-4.8 (tables 4-4 to 4-20), 4.7 (error code); APM 2 ch. 5. */
-#include "cpu/engine.h"
+#include "cpu/event.h"
 #include "cpu/insn.h"
 #include "cpu/mem.h"
 
@@ -45,20 +45,11 @@ static void paging_mode_update(struct cpu *c)
         c->paging_mode = c->s.cr4 & CR4_PAE ? PAGING_PAE : PAGING_32;
 }
 
-static bool data_breakpoint_armed(const struct cpu *c)
-{
-    for (int i = 0; i < 4; i++) {
-        unsigned rw = (unsigned)(c->s.dr7 >> (16 + 4 * i)) & 3;
-        if ((c->s.dr7 >> (2 * i) & 3) != 0 && (rw == 1 || rw == 3)) return true;
-    }
-    return false;
-}
-
 void mmu_update_rights(struct cpu *c)
 {
     c->mmu_index = c->s.cpl == 3 ? MMU_USER : c->s.rflags & FL_AC ? MMU_SUPERVISOR_AC : MMU_SUPERVISOR;
     bool align = c->s.cpl == 3 && (c->s.rflags & FL_AC) != 0 && (c->s.cr0 & CR0_AM) != 0;
-    c->mem_checked = align || ((c->s.dr7 & 0xff) != 0 && data_breakpoint_armed(c));
+    c->mem_checked = align || ((c->s.dr7 & 0xff) != 0 && debug_data_armed(c));
     c->tlb_l1 = tlb_table(c, c->mmu_index, c->mem_checked);
 }
 

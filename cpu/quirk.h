@@ -14,11 +14,12 @@ enum cpu_quirk {
     QUIRK_SYSRET_LATE_CANON,    /* a non-canonical RCX faults at the fetch after SYSRET, not in it */
     QUIRK_SYSRET_KEEPS_SS,      /* SYSRET changes only selector and DPL of SS */
     QUIRK_FAR_NO_OFFSET64,      /* REX.W does not make far pointers 64-bit */
-    QUIRK_BRANCH_OPSIZE16_64    /* 66 prefix shortens near branches in 64-bit mode */
+    QUIRK_BRANCH_OPSIZE16_64,   /* 66 prefix shortens near branches in 64-bit mode */
+    QUIRK_LATE_EXITS            /* MOV DR, MONITOR, MWAIT: the intercept comes after the instruction's own checks */
 };
 
 /* All of them together: the models whose extension is the one with a global interrupt flag. */
-enum { QUIRKS_ALL = (1 << (QUIRK_BRANCH_OPSIZE16_64 + 1)) - 1 };
+enum { QUIRKS_ALL = (1 << (QUIRK_LATE_EXITS + 1)) - 1 };
 
 static inline bool cpu_quirk(const struct cpu *c, enum cpu_quirk q) { return (c->quirks >> q & 1) != 0; }
 

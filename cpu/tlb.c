@@ -154,6 +154,12 @@ static void invalidated(struct cpu *c, uint64_t lin, uint32_t tag)
     PROBE(c->probes, c, TLB_INVALIDATE, lin, tag);
 }
 
+void tlb_new_generation(struct cpu *c)
+{
+    c->tlb->flushes++;
+    tlb_select(c);
+}
+
 /* --- Level 2 --- */
 
 static struct tlb_page *l2_set(struct tlb *t, uint64_t lin, unsigned shift)

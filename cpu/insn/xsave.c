@@ -172,7 +172,7 @@ static bool xmm_in_use(const struct cpu *c)
         if (c->s.vec[i].q[0] | c->s.vec[i].q[1]) return true;
     return false;
 }
-static uint64_t xinuse(const struct cpu *c)
+uint64_t xstate_in_use(const struct cpu *c)
 {
     return (x87_in_use(c) ? 1u << XSTATE_X87 : 0) | (xmm_in_use(c) ? 1u << XSTATE_SSE : 0) |
            (c->s.pkru ? 1u << XSTATE_PKRU : 0);
@@ -267,7 +267,7 @@ static bool save_components(struct cpu *c, const struct uop *u, uint64_t rfbm, u
 static bool xsave_standard(struct cpu *c, const struct uop *u, bool optimise)
 {
     if (!xsave_enabled(c) || !aligned(c, u, 64)) return false;
-    uint64_t rfbm = requested(c, false), used = xinuse(c), old_bv;
+    uint64_t rfbm = requested(c, false), used = xstate_in_use(c), old_bv;
     uint32_t size = xstate_area_size(rfbm, false);
     if (!mem_probe_write(c, u_seg(u), u_ea(c, u), size)) return false;
     if (!mem_read64(c, u_seg(u), u_ea(c, u) + HEADER, &old_bv)) return false;
@@ -281,7 +281,7 @@ VEC_HANDLER(xsaveopt) { return xsave_standard(c, u, true); }
 static bool xsave_compacted(struct cpu *c, const struct uop *u, uint64_t rfbm)
 {
     if (!aligned(c, u, 64)) return false;
-    uint64_t used = xinuse(c);
+    uint64_t used = xstate_in_use(c);
     if (c->s.fpu.mxcsr != MXCSR_INIT) used |= 1u << XSTATE_SSE;
     uint64_t store = rfbm & used;
     if (!mem_probe_write(c, u_seg(u), u_ea(c, u), xstate_area_size(rfbm, true))) return false;

@@ -4,6 +4,7 @@
 #ifndef UV_CPU_PROBE_H
 #define UV_CPU_PROBE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct cpu;

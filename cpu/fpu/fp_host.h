@@ -9,6 +9,9 @@
 #include "cpu/fpu/fp.h"
 
 #ifdef UV_HOST_FP
+#if __FLT_EVAL_METHOD__ != 0
+#error "UV_HOST_FP needs a host that rounds each operation to its own type"
+#endif
 /* Exponents a quarter of the range around 1: no sum, product or quotient can leave the normal range. */
 static inline bool fp_host_usable32(const struct fp_env *e, uint32_t a, uint32_t b)
 {

@@ -272,6 +272,7 @@ bool cpu_take_init(struct cpu *c)
     cpu_init_reset(c);
     /* The bootstrap processor starts at the reset vector, others wait. SDM 3A 9.4.1 */
     if (!bsp) c->s.activity = ACTIVITY_WAIT_SIPI;
+    if (c->bus->init_taken != NULL) c->bus->init_taken(c->bus->opaque, c->id);
     cpu_update_attention(c);
     return true;
 }

@@ -39,6 +39,7 @@ enum {
     BOARD_IRQ_RTC = 8,
     BOARD_IRQ_SCI = 9, /* level */
     BOARD_IRQ_MOUSE = 12,
+    BOARD_IRQ_FPU = 13,
     BOARD_PIT_PIN = 2
 };
 

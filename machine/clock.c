@@ -56,7 +56,7 @@ void clock_reset(struct clock *k)
     for (uint32_t i = 0; i < k->registered; i++)
         k->all[i]->slot = 0;
     k->armed = 0;
-    k->now = 0;
+    k->now = k->latest = 0;
     k->sequence = 0;
 }
 
@@ -101,6 +101,7 @@ void clock_run(struct clock *k, uint64_t until)
 void clock_visit(struct clock *k, struct visitor *v)
 {
     visit_u64(v, &k->now);
+    visit_u64(v, &k->latest);
     visit_u64(v, &k->sequence);
     uint32_t registered = k->registered;
     visit_u32(v, &registered);

@@ -29,6 +29,7 @@ struct timer {
 
 struct clock {
     uint64_t now;        /* of the last event or scheduling decision; see clock_now() */
+    uint64_t latest;     /* latest time that a device has seen: it never goes back between two vCPUs */
     uint64_t sequence;   /* of the next arming */
     struct cpu *running; /* vCPU inside cpu_run(): its time is the time */
     uint32_t armed, registered;
@@ -49,7 +50,14 @@ uint64_t clock_next(const struct clock *k);
 void clock_run(struct clock *k, uint64_t until);
 void clock_visit(struct clock *k, struct visitor *v);
 
-static inline uint64_t clock_now(const struct clock *k) { return k->running ? cpu_now(k->running) : k->now; }
+/* Time as a device sees it: of the event being handled, else of the running vCPU. */
+static inline uint64_t clock_now(struct clock *k)
+{
+    if (!k->running) return k->now;
+    uint64_t t = cpu_now(k->running);
+    if (t > k->latest) k->latest = t;
+    return k->latest;
+}
 static inline bool timer_armed(const struct timer *t) { return t->slot != 0; }
 
 /* Ticks of a clock of `hz` that have begun by `cycle`; first cycle of tick n. hz up to 10^9. */

@@ -27,7 +27,8 @@ enum irq_source {
     IRQ_SRC_PM,
     IRQ_SRC_HPET,
     IRQ_SRC_TESTDEV,
-    IRQ_SRC_PCI /* and up: one for each PCI interrupt pin, 4 */
+    IRQ_SRC_PCI, /* and up: one for each PIRQ, 4 */
+    IRQ_SRC_FERR = IRQ_SRC_PCI + 4
 };
 
 struct irq_state {

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/* Running: one host thread, the vCPU furthest behind runs next until its quantum, the next event or the
+ * limit; when all sleep, time jumps to the next event. Which vCPU runs and for how long follows from
+ * machine state alone, so every run of a configuration takes the same steps. */
+#include "cpu/event.h"
+#include "machine/machine_internal.h"
+
+/* Cycles a vCPU may be ahead of another: short enough that spinning on another's store costs little. */
+#define QUANTUM_DEFAULT UINT64_C(2000)
+/* A vCPU alone runs this long between two looks at the stop flag. */
+#define STRETCH UINT64_C(10000000)
+/* All asleep for so much machine time although interrupts keep coming: nothing will wake them. */
+#define HANG_CYCLES (UINT64_C(300) * CLOCK_HZ)
+
+static uint64_t quantum_of(const struct machine *m)
+{
+    return m->config.quantum ? m->config.quantum : QUANTUM_DEFAULT;
+}
+
+/* Moves a sleeping processor's clock forward. */
+static void advance(struct cpu *c, uint64_t cycle)
+{
+    if (cpu_now(c) >= cycle) return;
+    c->cycle_limit = cycle;
+    c->budget = 0;
+}
+
+void machine_wake(struct machine *m, uint32_t index)
+{
+    struct vcpu *v = &m->vcpu[index];
+    if (!v->idle) return;
+    v->idle = false;
+    struct cpu *running = m->clock.running;
+    uint64_t now = clock_now(&m->clock);
+    advance(v->cpu, now);
+    /* The waker stops being alone. */
+    if (running && running != v->cpu) cpu_limit(running, cpu_now(running) + quantum_of(m));
+}
+
+static uint64_t deadline_of(struct cpu *c)
+{
+    return c->virt->next_deadline ? c->virt->next_deadline(c) : CLOCK_NEVER;
+}
+
+struct choice {
+    struct vcpu *next; /* runnable vCPU furthest behind, the lowest number first; NULL: all sleep */
+    uint32_t runnable;
+    uint64_t now;      /* its time */
+    uint64_t deadline; /* earliest cycle at which a sleeper's context may want to act */
+    struct vcpu *sleeper;
+};
+
+static struct choice choose(struct machine *m)
+{
+    struct choice c = {.now = CLOCK_NEVER, .deadline = CLOCK_NEVER};
+    for (uint32_t i = 0; i < m->cpus; i++) {
+        struct vcpu *v = &m->vcpu[i];
+        /* Somebody changed the processor from outside (debugger, loader). */
+        if (v->idle && v->cpu->attention != v->idle_attention) machine_wake(m, i);
+        if (v->idle) {
+            uint64_t d = deadline_of(v->cpu);
+            if (d < c.deadline) {
+                c.deadline = d;
+                c.sleeper = v;
+            }
+            continue;
+        }
+        c.runnable++;
+        if (cpu_now(v->cpu) < c.now) {
+            c.now = cpu_now(v->cpu);
+            c.next = v;
+        }
+    }
+    return c;
+}
+
+/* ---- hang detection ---- */
+
+/* Could a maskable interrupt end this processor's sleep? */
+static bool takes_interrupts(struct cpu *c)
+{
+    if (c->s.activity == ACTIVITY_WAIT_SIPI || c->s.activity == ACTIVITY_SHUTDOWN) return false;
+    if (c->s.activity == ACTIVITY_MWAIT && c->s.monitor.wake_on_if0) return true;
+    return c->virt->extint_allowed(c);
+}
+
+/* Could a board event deliver an NMI, SMI or INIT? */
+static bool unmaskable_source(const struct machine *m)
+{
+    if (io_apic_can_wake_masked(&m->io_apic)) return true;
+    for (uint32_t i = 0; i < m->cpus; i++) {
+        uint32_t e = m->vcpu[i].apic.s.lvt[LVT_LINT0], mode = e >> 8 & 7;
+        if (!(e & LVT_MASKED) && mode != APIC_FIXED && mode != APIC_EXTINT) return true;
+    }
+    return false;
+}
+
+static bool apic_timer_waits(const struct machine *m)
+{
+    for (uint32_t i = 0; i < m->cpus; i++)
+        if (timer_armed(&m->vcpu[i].apic_timer) && !(m->vcpu[i].apic.s.lvt[LVT_TIMER] & LVT_MASKED))
+            return true;
+    return false;
+}
+
+static bool input_possible(const struct machine *m)
+{
+    for (unsigned i = 0; i < MACHINE_MAX_SERIAL; i++)
+        if (chardev_has_input(m->config.serial[i])) return true;
+    return false;
+}
+
+/* All sleep and nothing on the board will wake one; `stop` says as what to report it. */
+static bool is_hung(struct machine *m, uint64_t next, uint64_t deadline, enum machine_stop *stop)
+{
+    *stop = MACHINE_HUNG;
+    if (deadline != CLOCK_NEVER) return false;
+    bool maskable = false;
+    for (uint32_t i = 0; i < m->cpus; i++)
+        maskable |= takes_interrupts(m->vcpu[i].cpu);
+    if (next != CLOCK_NEVER && !maskable && unmaskable_source(m)) return false;
+    if (!maskable) return true;
+    if (input_possible(m)) *stop = MACHINE_INPUT;
+    if (next == CLOCK_NEVER) return true;
+    if (m->input_count || apic_timer_waits(m)) return false;
+    return m->clock.now > m->idle_since && m->clock.now - m->idle_since > HANG_CYCLES;
+}
+
+/* ---- the loop ---- */
+
+static struct machine_exit leave(struct machine *m, enum machine_stop stop, uint32_t code, int cpu)
+{
+    uint64_t slowest = choose(m).now, now;
+    if (slowest != CLOCK_NEVER && slowest > m->clock.now) m->clock.now = slowest;
+    now = m->clock.now;
+    if (cpu >= 0 && cpu_now(m->vcpu[cpu].cpu) > now) now = cpu_now(m->vcpu[cpu].cpu);
+    for (unsigned i = 0; i < MACHINE_MAX_SERIAL; i++)
+        chardev_flush(m->config.serial[i]);
+    chardev_flush(m->config.debugcon);
+    return (struct machine_exit){.stop = stop, .code = code, .cpu = cpu, .cycle = now};
+}
+
+/* One turn of one vCPU. */
+static enum run_stop run_turn(struct machine *m, struct vcpu *v, uint64_t limit)
+{
+    struct cpu *c = v->cpu;
+    uint64_t before = cpu_now(c);
+    m->clock.running = c;
+    enum run_stop stop = cpu_run(c, limit);
+    m->clock.running = NULL;
+    if (cpu_now(c) > before || stop != STOP_IDLE) m->idle_since = CLOCK_NEVER;
+    if (stop == STOP_IDLE) {
+        v->idle = true;
+        v->idle_attention = c->attention;
+    }
+    return stop;
+}
+
+struct machine_exit machine_run(struct machine *m, uint64_t until)
+{
+    int last = -1;
+    for (;;) {
+        if (m->stop_pending) {
+            m->stop_pending = false;
+            return leave(m, m->stop, m->stop_code, last);
+        }
+        if (m->stop_request) {
+            m->stop_request = 0;
+            return leave(m, MACHINE_REQUEST, 0, last);
+        }
+        struct choice c = choose(m);
+        uint64_t next = clock_next(&m->clock);
+        uint64_t bound = c.now < until ? c.now : until;
+
+        /* What is due before the slowest processor's time happens first. */
+        if (next <= bound && next <= c.deadline) {
+            clock_run(&m->clock, next);
+            continue;
+        }
+        if (c.deadline <= bound) {
+            if (c.deadline > m->clock.now) m->clock.now = c.deadline;
+            machine_wake(m, (uint32_t)(c.sleeper - m->vcpu));
+            continue;
+        }
+        if (!c.next) {
+            enum machine_stop as;
+            if (m->idle_since == CLOCK_NEVER) m->idle_since = m->clock.now;
+            if (is_hung(m, next, c.deadline, &as)) return leave(m, as, 0, -1);
+        }
+        if (c.now >= until) {
+            if (until > m->clock.now) m->clock.now = until;
+            return leave(m, MACHINE_CYCLE_LIMIT, 0, -1);
+        }
+
+        uint64_t limit = until;
+        if (next < limit) limit = next;
+        if (c.deadline < limit) limit = c.deadline;
+        uint64_t turn = c.runnable > 1 ? quantum_of(m) : STRETCH;
+        if (limit - c.now > turn) limit = c.now + turn;
+        if (c.now > m->clock.now) m->clock.now = c.now;
+        last = (int)(c.next - m->vcpu);
+        switch (run_turn(m, c.next, limit)) {
+        case STOP_SHUTDOWN:
+            if (!m->stop_pending) return leave(m, MACHINE_SHUTDOWN, 0, last);
+            break;
+        case STOP_DEBUG: return leave(m, MACHINE_DEBUG, 0, last);
+        default: break;
+        }
+    }
+}

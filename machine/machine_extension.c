@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The one place that knows both vendors' extensions (docs/architecture.md). */
+/* The one place that knows the vendors' extensions (docs/architecture.md). */
 #include "machine/machine_extension.h"
 
 #include "cpu/cpu.h"
+#include "cpu/insn.h"
+#include "vmx/vmx.h"
 
 bool machine_attach_extension(struct cpu *c)
 {
-    (void)c;
+    if (has_feature(c, FEAT_VMX)) return cpu_attach_extension(c, &vmx_ext);
     return true;
 }

@@ -64,12 +64,23 @@ static unsigned distance(const char *a, const char *b)
     return row[nb];
 }
 
+static bool begins(const char *whole, const char *start)
+{
+    for (; *start; whole++, start++)
+        if (tolower((unsigned char)*whole) != tolower((unsigned char)*start)) return false;
+    return true;
+}
+
+/* A beginning of a candidate (two letters or more) counts as nearer than any misspelling. */
 const char *uv_nearest(const char *word, const char *const *candidates, size_t count)
 {
     const char *best = NULL;
-    unsigned limit = word ? (unsigned)(strlen(word) / 3 + 1) : 0, least = limit + 1;
-    for (size_t i = 0; word && i < count; i++) {
-        unsigned d = candidates[i] && candidates[i][0] ? distance(word, candidates[i]) : UINT32_MAX;
+    if (!word || !*word) return NULL;
+    unsigned least = (unsigned)(strlen(word) / 3 + 2);
+    for (size_t i = 0; i < count; i++) {
+        if (!candidates[i] || !candidates[i][0]) continue;
+        bool prefix = word[1] && begins(candidates[i], word);
+        unsigned d = prefix ? 0 : distance(word, candidates[i]);
         if (d < least) {
             least = d;
             best = candidates[i];

@@ -8,6 +8,7 @@
 #include "cpu/cpu.h"
 #include "machine/api.h"
 #include "machine/boot/acpi.h"
+#include "machine/boot/fw_cfg_items.h"
 #include "machine/boot/le.h"
 
 enum { BDA_EBDA_SEGMENT = 0x40e, BDA_BASE_KIB = 0x413, EBDA_ADDRESS = 0x9fc00 };
@@ -113,6 +114,8 @@ enum uv_status api_boot_again(uv_machine *v)
         v->boot.rsdp = rsdp;
         s = status_of(boot_load(&v->boot, &mem, &entry, &error));
         if (s != UV_OK) return api_fail(v->message, s, "%s", error.text);
+        if (!boot_fw_cfg_items(machine_fw_cfg(v->m), &mem, &v->boot))
+            return api_fail(v->message, UV_E_MEMORY, "no room for firmware configuration items");
         v->protocol = entry.protocol;
         boot_enter(machine_cpu(v->m, 0), &entry);
     } else if (v->has_entry) {

@@ -52,11 +52,7 @@ struct exit_name {
 
 static const struct exit_name vmx_exits[] = {
 #define EXIT_REASON(number, name, text) {number, {#name, "vmx", text}},
-#if __has_include("vmx/exit_reasons.def")
 #include "vmx/exit_reasons.def"
-#else
-    EXIT_REASON(0, EXCEPTION_NMI, "exception or NMI")
-#endif
 #undef EXIT_REASON
 };
 enum { VMX_EXITS = sizeof(vmx_exits) / sizeof(vmx_exits[0]) };

@@ -102,6 +102,7 @@ int cli_run(int argc, char **argv);
 
 /* trace.c */
 struct cli_trace;
+bool cli_trace_spec(const char *spec, uint64_t *mask, const char **path, char *message, size_t size);
 int cli_trace_open(struct cli_trace **trace, uv_machine *machine, const char *spec);
 void cli_trace_close(struct cli_trace *trace);
 /* "mov eax, ebx" at a linear address, "" when it cannot be read. */

@@ -224,6 +224,9 @@ static int opt_ignore(struct cli *cli, const char *name, const char *arg)
 
 static int opt_trace(struct cli *cli, const char *name, const char *arg)
 {
+    char message[256];
+    const char *path;
+    uint64_t mask;
     (void)name;
     if (asks_help(arg)) {
         char *argv[] = {(char *)(uintptr_t) "list", (char *)(uintptr_t) "traces", NULL};
@@ -231,7 +234,9 @@ static int opt_trace(struct cli *cli, const char *name, const char *arg)
         return cli_list(2, argv);
     }
     cli->trace = arg;
-    return 0;
+    return cli_trace_spec(arg, &mask, &path, message, sizeof(message))
+               ? 0
+               : cli_fail(CLI_USAGE, "-trace: %s", message);
 }
 static int opt_stats(struct cli *cli, const char *name, const char *arg)
 {

@@ -55,23 +55,34 @@ static void print_event(void *opaque, uv_machine *machine, const struct uv_event
             e->in_guest ? "non-root" : "root", e->rip, words, insn);
 }
 
-int cli_trace_open(struct cli_trace **trace, uv_machine *machine, const char *spec)
+/* "CATEGORY,...[,file=PATH]": a path may hold commas, so it comes last. */
+bool cli_trace_spec(const char *spec, uint64_t *mask, const char **path, char *message, size_t size)
 {
-    char names[CLI_SPEC_MAX] = "", message[256];
-    const char *path = NULL;
-    uint64_t mask;
-    for (const char *p = spec; *p;) {
+    char names[CLI_SPEC_MAX] = "";
+    *path = NULL;
+    for (const char *p = spec; *p && !*path;) {
         size_t n = strcspn(p, ",");
         if (strncmp(p, "file=", 5) == 0) {
-            path = p + 5; /* the rest: a path may hold commas */
+            *path = p + 5;
             break;
         }
-        if (strlen(names) + n + 2 > sizeof(names)) return cli_fail(CLI_USAGE, "-trace: list too long");
+        if (strlen(names) + n + 2 > sizeof(names)) {
+            snprintf(message, size, "list too long");
+            return false;
+        }
         if (names[0]) strcat(names, ",");
         strncat(names, p, n);
         p += n + (p[n] == ',');
     }
-    if (uv_probe_mask(names, &mask, message, sizeof(message)) != UV_OK)
+    return uv_probe_mask(names, mask, message, size) == UV_OK;
+}
+
+int cli_trace_open(struct cli_trace **trace, uv_machine *machine, const char *spec)
+{
+    char message[256];
+    const char *path;
+    uint64_t mask;
+    if (!cli_trace_spec(spec, &mask, &path, message, sizeof(message)))
         return cli_fail(CLI_USAGE, "-trace: %s", message);
     struct cli_trace *t = calloc(1, sizeof(*t));
     if (!t) return cli_fail(CLI_HOST, "host memory exhausted");

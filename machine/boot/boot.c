@@ -73,9 +73,8 @@ enum boot_status loader_place(struct loader *l, const char *what, uint64_t addre
                            name, what, address, memsz);
     if (!range_is_ram(l->mem, address, end))
         return loader_fail(l, BOOT_NO_SPACE,
-                           "%s: %s needs 0x%" PRIx64 "..0x%" PRIx64
-                           ", which is not all RAM; give more memory (-m)",
-                           name, what, address, end - 1);
+                           "%s: %s needs 0x%" PRIx64 "..0x%" PRIx64 ", which is not all RAM%s", name, what,
+                           address, end - 1, address < MIB ? "" : "; give more memory (-m)");
     const struct boot_claim *other = claim_overlapping(l, address, end);
     if (other)
         return loader_fail(l, BOOT_BAD_IMAGE,
@@ -258,6 +257,8 @@ enum boot_status boot_load(const struct boot_request *rq, const struct boot_memo
             "no ELF header",
             rq->kernel.name);
     }
-    if (s == BOOT_OK) *entry = e;
-    return s;
+    if (s != BOOT_OK) return s;
+    error->text[0] = 0; /* a first choice of place may have failed before the second one fitted */
+    *entry = e;
+    return BOOT_OK;
 }

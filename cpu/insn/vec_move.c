@@ -281,8 +281,9 @@ VEC_HANDLER(maskmovq)
     return true;
 }
 
-/* SSE4a bit fields: length 0 means 64; a field that runs past bit 63 is cut there. The immediate forms
- * carry length and index as the low and high byte of a 16-bit immediate. */
+/* SSE4a bit fields: length 0 means 64; a field that runs past bit 63 is cut there. The upper half of the
+ * destination, undefined in the manual, is cleared as Zen processors do. The immediate forms carry length
+ * and index as the low and high byte of a 16-bit immediate. */
 static inline uint64_t field_mask(unsigned length)
 {
     return length ? (UINT64_C(1) << length) - 1 : UINT64_MAX;
@@ -299,24 +300,28 @@ static inline uint64_t insert_field(uint64_t v, uint64_t field, unsigned length,
 VEC_HANDLER(extrq_imm)
 {
     uint64_t *q = &c->s.vec[u->dst].q[0];
+    q[1] = 0;
     *q = extract_field(*q, u->imm & 63, u->imm >> 8 & 63);
     return true;
 }
 VEC_HANDLER(extrq_reg)
 {
     uint64_t *q = &c->s.vec[u->dst].q[0], control = c->s.vec[u->src].q[0];
+    q[1] = 0;
     *q = extract_field(*q, control & 63, control >> 8 & 63);
     return true;
 }
 VEC_HANDLER(insertq_imm)
 {
     uint64_t *q = &c->s.vec[u->dst].q[0];
+    q[1] = 0;
     *q = insert_field(*q, c->s.vec[u->src].q[0], u->imm & 63, u->imm >> 8 & 63);
     return true;
 }
 VEC_HANDLER(insertq_reg)
 {
     uint64_t *q = &c->s.vec[u->dst].q[0], control = c->s.vec[u->src].q[1];
+    q[1] = 0;
     *q = insert_field(*q, c->s.vec[u->src].q[0], control & 63, control >> 8 & 63);
     return true;
 }

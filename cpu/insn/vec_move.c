@@ -250,26 +250,15 @@ VEC_HANDLER(movmskpd)
     return true;
 }
 
-/* MASKMOVQ, MASKMOVDQU: bytes of dst whose mask byte has bit 7 set go to DS:[rDI]. The span from the
- * first to the last of them is checked before any byte is written; an empty mask touches nothing. */
+/* MASKMOVQ, MASKMOVDQU: bytes of dst whose mask byte has bit 7 set go to DS:[rDI]. The whole operand is
+ * checked before any byte is written, an empty mask included (SDM 2B leaves that to the implementation). */
 static bool masked_store(struct cpu *c, const struct uop *u, union vec128 v, union vec128 mask, unsigned n)
 {
-    uint32_t bits = 0;
-    for (unsigned i = 0; i < n; i++)
-        bits |= (uint32_t)(VB(mask, i) >> 7) << i;
-    if (!bits) return true;
-    unsigned first = (unsigned)__builtin_ctz(bits), last = 31 - (unsigned)__builtin_clz(bits);
     unsigned as = u_asize(u);
-    uint64_t wrap = as == 2 ? UINT64_MAX : as == 1 ? UINT32_MAX : 0xffff;
-    uint64_t at = R64(RDI) & wrap;
-    if (((at + first) & wrap) <= ((at + last) & wrap)) {
-        if (!mem_probe_write(c, u_seg(u), (at + first) & wrap, last - first + 1)) return false;
-    } else {
-        for (unsigned i = first; i <= last; i++)
-            if ((bits >> i & 1) && !mem_probe_write(c, u_seg(u), (at + i) & wrap, 1)) return false;
-    }
-    for (unsigned i = first; i <= last; i++)
-        if ((bits >> i & 1) && !mem_write8(c, u_seg(u), (at + i) & wrap, VB(v, i))) return false;
+    uint64_t wrap = as == 2 ? UINT64_MAX : as == 1 ? UINT32_MAX : 0xffff, at = R64(RDI) & wrap;
+    if (!mem_probe_write(c, u_seg(u), at, n)) return false;
+    for (unsigned i = 0; i < n; i++)
+        if (VB(mask, i) & 0x80 && !mem_write8(c, u_seg(u), (at + i) & wrap, VB(v, i))) return false;
     return true;
 }
 VEC_HANDLER(maskmovdqu) { return masked_store(c, u, xmm_get(c, u->dst), xmm_get(c, u->src), 16); }

@@ -105,7 +105,8 @@ X87_INSN(fld_sti)
 }
 
 /* Stores: convert, write memory (may fault), then commit flags and pop. An unmasked overflow or underflow
- * of a memory destination stores nothing (SDM 1 8.5.4, 8.5.5); an unmasked inexact result is stored. */
+ * of a memory destination stores nothing (SDM 1 8.5.4, 8.5.5); an unmasked inexact result is stored. The
+ * destination is checked either way: its faults come before the floating-point exception. */
 struct store {
     struct fp_env e;
     bool underflow; /* of the stack: ST(0) is empty */
@@ -119,7 +120,10 @@ static struct store store_begin(struct cpu *c)
 }
 static void store_judge(struct store *s)
 {
-    if (fp_unmasked(&s->e, FP_IE | FP_OE | FP_UE)) s->write = false;
+    if (!fp_unmasked(&s->e, FP_IE | FP_OE | FP_UE)) return;
+    s->write = false;
+    s->e.flags &= (uint8_t)~FP_PE; /* nothing was rounded: P is not reported, C1 is clear (SDM 1 8.5.6) */
+    s->e.round_up = false;
 }
 static void store_end(struct cpu *c, const struct uop *u, struct store *s, bool pop)
 {
@@ -130,16 +134,18 @@ static void store_end(struct cpu *c, const struct uop *u, struct store *s, bool 
         x87_finish(c, u, &s->e);
     if (s->write && pop) x87_pop(c);
 }
-#define X87_STORE(name, type, convert, indefinite, write_fn, pop)           \
-    X87_INSN(name)                                                          \
-    {                                                                       \
-        struct store s = store_begin(c);                                    \
-        type v = indefinite;                                                \
-        if (!s.underflow) v = convert;                                      \
-        store_judge(&s);                                                    \
-        if (s.write && !write_fn(c, u_seg(u), u_ea(c, u), v)) return false; \
-        store_end(c, u, &s, pop);                                           \
-        return true;                                                        \
+#define X87_STORE(name, type, convert, indefinite, write_fn, pop)          \
+    X87_INSN(name)                                                         \
+    {                                                                      \
+        struct store s = store_begin(c);                                   \
+        type v = indefinite;                                               \
+        if (!s.underflow) v = convert;                                     \
+        store_judge(&s);                                                   \
+        if (s.write ? !write_fn(c, u_seg(u), u_ea(c, u), v)                \
+                    : !mem_probe_write(c, u_seg(u), u_ea(c, u), sizeof v)) \
+            return false;                                                  \
+        store_end(c, u, &s, pop);                                          \
+        return true;                                                       \
     }
 #define ST0 (*x87_st(c, 0))
 X87_STORE(fst_m32, uint32_t, f80_to_f32(&s.e, ST0), F32_DEFAULT_NAN, mem_write32, false)
@@ -163,7 +169,9 @@ X87_INSN(fstp_m80)
     struct store s = store_begin(c);
     uint8_t m[10];
     x87_put_f80(m, s.underflow ? f80_default_nan() : ST0);
-    if (s.write && !mem_write_bytes(c, u_seg(u), u_ea(c, u), m, 10)) return false;
+    if (s.write ? !mem_write_bytes(c, u_seg(u), u_ea(c, u), m, 10)
+                : !mem_probe_write(c, u_seg(u), u_ea(c, u), 10))
+        return false;
     store_end(c, u, &s, true);
     return true;
 }
@@ -173,7 +181,9 @@ X87_INSN(fbstp)
     uint8_t m[10] = {0, 0, 0, 0, 0, 0, 0, 0xc0, 0xff, 0xff};
     if (!s.underflow) f80_to_bcd(&s.e, ST0, m);
     store_judge(&s);
-    if (s.write && !mem_write_bytes(c, u_seg(u), u_ea(c, u), m, 10)) return false;
+    if (s.write ? !mem_write_bytes(c, u_seg(u), u_ea(c, u), m, 10)
+                : !mem_probe_write(c, u_seg(u), u_ea(c, u), 10))
+        return false;
     store_end(c, u, &s, true);
     return true;
 }

@@ -40,6 +40,8 @@ static bool open_mode(unsigned i)
         uc_mem_map(uc[i], DATA_BASE, DATA_SIZE, UC_PROT_READ | UC_PROT_WRITE) != UC_ERR_OK ||
         uc_mem_map(uc[i], READONLY_BASE, READONLY_SIZE, UC_PROT_READ) != UC_ERR_OK)
         return false;
+    uint64_t cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | (i == 2 ? CR4_PAE : 0);
+    uc_reg_write(uc[i], UC_X86_REG_CR4, &cr4);
     uc_mem_write(uc[i], READONLY_BASE, readonly_page(), READONLY_SIZE);
     return uc_hook_add(uc[i], &hook, UC_HOOK_INTR, (void *)on_interrupt, NULL, 1, 0) == UC_ERR_OK;
 }
@@ -87,6 +89,7 @@ static void run_one(const struct ocase *t, struct oresult *r)
     uint64_t begin = t->mode == 16 ? t->in.rip + CODE_BASE : t->in.rip;
     /* One instruction at a time would be count = 1, which leaves stale code behind after a write. */
     uc_err err = uc_emu_start(uc[i], begin, begin + t->length, 0, 0);
+    uc_reg_read_batch(uc[i], ids, values, (int)(2 * n + 1));
     uc_reg_read_batch(uc[i], ids, values, (int)(2 * n + 1));
     uc_reg_read(uc[i], t->mode == 64 ? UC_X86_REG_RIP : UC_X86_REG_EIP, &rip);
     if (t->mode != 64) rip = (uint32_t)rip;

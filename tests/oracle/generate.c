@@ -127,7 +127,7 @@ static void draft_row(struct generator *g, const struct insn_row *row, unsigned 
             static const uint8_t seg[4] = {0x26, 0x2e, 0x36, 0x3e};
             b[n++] = seg[pick(g, 4)];
         }
-        if (row->attr & A_LOCK ? pick(g, 4) == 0 : pick(g, 200) == 0) b[n++] = 0xf0;
+        if (row->attr & A_LOCK ? pick(g, 4) == 0 : pick(g, 200) == 0 && !g->for_unicorn) b[n++] = 0xf0;
         if (row->pfx == PFX_PF3) b[n++] = 0xf3;
         if (row->pfx == PFX_PF2) b[n++] = 0xf2;
         if (row->attr & A_REP && pick(g, 2)) b[n++] = pick(g, 2) ? 0xf2 : 0xf3;
@@ -172,10 +172,10 @@ static void draft_row(struct generator *g, const struct insn_row *row, unsigned 
 }
 
 /* Where the memory operand should be. */
-static uint64_t pick_target(struct generator *g)
+static uint64_t pick_target(struct generator *g, bool aligned)
 {
     uint64_t at = DATA_BASE + 0x200 + pick(g, 0x1a00);
-    if (pick(g, 8)) at &= ~UINT64_C(15);
+    if (pick(g, 8) || (g->for_unicorn && aligned)) at &= ~UINT64_C(15); /* Unicorn checks no alignment */
     if (g->for_unicorn) return at;
     switch (pick(g, 96)) {
     case 0: return READONLY_BASE + pick(g, 0xf00);
@@ -197,7 +197,7 @@ static void put_le(uint8_t *p, unsigned n, uint64_t v)
 static void aim_memory(struct generator *g, struct ocase *t, const struct insn *in, struct draft *d,
                        uint64_t rip)
 {
-    uint64_t target = pick_target(g), *gpr = t->in.gpr;
+    uint64_t target = pick_target(g, in->row->attr & A_ALIGN16), *gpr = t->in.gpr;
     if (t->mode == 16) target = (target - DATA_BASE) & (in->asize == 2 ? 0xffff : UINT64_MAX);
     if (t->mode != 64) target = (uint32_t)target;
     unsigned kind = operand_kind[in->row->operand[0]];
@@ -319,8 +319,11 @@ static bool unpredictable(const struct ocase *t, const struct insn *in)
         if (count > 16) return true;
     }
     if (begins(mn, "bswap") && in->opsize == 2) return true;
-    /* With an empty mask a page fault is the implementation's choice. */
-    if (begins(mn, "maskmov") && in->asize == 2) return true;
+    /* Source operands outside the range that SDM 2A gives for the instruction. */
+    unsigned exponent = t->in.st[0].se & 0x7fff;
+    bool one = t->in.st[0].frac == UINT64_C(1) << 63 && exponent == 0x3fff;
+    if (strcmp(mn, "fyl2xp1") == 0 && exponent >= 0x3ffd && exponent != 0x7fff) return true;
+    if (strcmp(mn, "f2xm1") == 0 && exponent >= 0x3fff && exponent != 0x7fff && !one) return true;
     if (begins(mn, "extrq") || begins(mn, "insertq")) {
         unsigned length = in->imm & 63, index = in->imm >> 8 & 63;
         const uint64_t *q = in->rm < 16 ? t->in.xmm[in->rm] : t->in.xmm[0];

@@ -11,7 +11,9 @@ enum known_rule {
     KNOWN_CR2 = 4,
     KNOWN_NEAR = 8,
     KNOWN_ALIGN = 16,
-    KNOWN_SS_OR_GP = 32
+    KNOWN_SS_OR_GP = 32,
+    KNOWN_APPROX = 64,
+    KNOWN_MMX_FAULT = 128
 };
 
 unsigned known_rules(const struct ocase *t);

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/* Every VM-entry check from both sides: a state that breaks exactly that rule's predicate, and a neighbour
+ * that passes all rules. A row without such a pair fails the test. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vmx/explain.h"
+
+enum { PHYS_BITS = 46 };
+#define WIDE (UINT64_C(1) << PHYS_BITS)
+#define CAP_EPT0 (UINT64_C(0xf0106734141) | 1u << 7)
+
+/* Pseudo fields of the states below. */
+enum { F_SMM = F_COUNT, F_LMA, F_CAP_EPT, F_END };
+
+static struct vmx_cap cap;
+static uint64_t field[F_END];
+static uint32_t PIN0, PRI0, EXI0, ENT0;
+
+static uint64_t read_memory(void *opaque, uint64_t address, uint32_t size)
+{
+    (void)opaque, (void)size;
+    switch (address) {
+    case 0x5080: return 0x50; /* VTPR */
+    case 0x6000:
+    case 0x8000: return vmx_revision(&cap);
+    case 0x7000: return vmx_revision(&cap) | VMCS_SHADOW;
+    case 0xa008: return 3; /* PDPTE with a reserved bit */
+    default: return 0;
+    }
+}
+
+/* A processor that allows every control, so that a rule is broken for its own sake. */
+static int make_cap(void **state)
+{
+    uint64_t features[8];
+    (void)state;
+    memset(features, 0xff, sizeof features);
+    vmx_cap_init(&cap, "max-intel", features, PHYS_BITS, 48);
+    cap.msr[0] &= ~(UINT64_C(1) << 56);
+    cap.msr[9] = 0x1ffffff;
+    cap.msr[0xc] = CAP_EPT0;
+    PIN0 = (uint32_t)cap.allowed0[W_PIN];
+    PRI0 = (uint32_t)cap.allowed0[W_PRI] | PRI_SECONDARY | PRI_TERTIARY;
+    EXI0 = (uint32_t)cap.allowed0[W_EXI] | EXI_HOST_64BIT | EXI_SECONDARY;
+    ENT0 = (uint32_t)cap.allowed0[W_ENT] | ENT_IA32E_GUEST;
+    for (int w = 0; w < VMX_WORDS; w++)
+        cap.allowed1[w] = w == W_SEC ? 0xdfffffff : 0xffffffff;
+    cap.allowed1[W_VMFUNC] = 1;
+    return 0;
+}
+
+static void base_long(void)
+{
+    uint64_t *f = field;
+    memset(field, 0, sizeof field);
+    f[F_PIN_CONTROLS] = PIN0;
+    f[F_PRIMARY_CONTROLS] = PRI0;
+    f[F_EXIT_CONTROLS] = EXI0;
+    f[F_ENTRY_CONTROLS] = ENT0;
+    f[F_VIRTUAL_APIC_ADDR] = 0x5000;
+    f[F_VMCS_LINK] = VMCS_NONE;
+    f[F_HOST_CR0] = f[F_GUEST_CR0] = 0x80000031;
+    f[F_HOST_CR4] = f[F_GUEST_CR4] = CR4_PAE | CR4_VMXE;
+    f[F_GUEST_CR3] = 0x9000;
+    f[F_HOST_CS_SELECTOR] = 8;
+    f[F_HOST_SS_SELECTOR] = 0x10;
+    f[F_HOST_TR_SELECTOR] = 0x18;
+    f[F_GUEST_CS_SELECTOR] = 8;
+    f[F_GUEST_TR_SELECTOR] = 0x18;
+    for (int s = SEG_ES; s <= SEG_GS; s++) {
+        f[F_GUEST_ES_AR + s] = s == SEG_CS ? 0xa09b : 0xc093;
+        f[F_GUEST_ES_LIMIT + s] = 0xffffffff;
+        if (s != SEG_CS) f[F_GUEST_ES_SELECTOR + s] = 0x10;
+    }
+    f[F_GUEST_TR_AR] = 0x8b;
+    f[F_GUEST_TR_LIMIT] = 0x67;
+    f[F_GUEST_LDTR_AR] = AR_UNUSABLE;
+    f[F_GUEST_RFLAGS] = FL_FIXED;
+    f[F_LMA] = 1;
+    f[F_CAP_EPT] = CAP_EPT0;
+}
+
+static void base_v86(void)
+{
+    base_long();
+    field[F_ENTRY_CONTROLS] &= ~(uint64_t)ENT_IA32E_GUEST;
+    field[F_GUEST_RFLAGS] |= FL_VM;
+    for (int s = SEG_ES; s <= SEG_GS; s++) {
+        field[F_GUEST_ES_AR + s] = 0xf3;
+        field[F_GUEST_ES_LIMIT + s] = 0xffff;
+        field[F_GUEST_ES_SELECTOR + s] = 0x1000;
+        field[F_GUEST_ES_BASE + s] = 0x10000;
+    }
+}
+
+static void make_check(struct vmx_check *k)
+{
+    cap.msr[0xc] = field[F_CAP_EPT];
+    vmx_check_init(k, &cap, field);
+    k->lma = field[F_LMA] != 0;
+    k->smm = field[F_SMM] != 0;
+    k->current = 0x6000;
+    k->read = read_memory;
+}
+
+/* Broken rows, printed when there are more than expected. */
+static const struct vmx_check_row *first_broken(const struct vmx_check *k)
+{
+    const struct vmx_check_row *row[1];
+    return vmx_explain(k, row, 1) ? row[0] : NULL;
+}
+
+static void both_bases_are_valid(void **state)
+{
+    struct vmx_check k;
+    (void)state;
+    base_long();
+    make_check(&k);
+    assert_null(first_broken(&k));
+    base_v86();
+    make_check(&k);
+    assert_null(first_broken(&k));
+}
+
+struct set {
+    int field;
+    uint64_t value;
+};
+
+static void apply(const struct set *s, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (s[i].field >= 0) field[s[i].field] = s[i].value;
+}
+
+#define BASE_LONG base_long
+#define BASE_V86 base_v86
+#define S(name, value)  \
+    {                   \
+        F_##name, value \
+    }
+#define SETS(...)                                 \
+    ((const struct set[]){{-1, 0}, __VA_ARGS__}), \
+        sizeof((const struct set[]){{-1, 0}, __VA_ARGS__}) / sizeof(struct set)
+#define STATE(base, rule, breaking, passing) both_sides(CHECK_##rule, BASE_##base, breaking, passing);
+
+static bool seen[CHECK_COUNT];
+static unsigned exact; /* breaking states whose first broken rule of the stage is the one meant */
+
+static void both_sides(unsigned rule, void (*base)(void), const struct set *breaking, unsigned breaking_count,
+                       const struct set *passing, unsigned passing_count)
+{
+    const struct vmx_check_row *meant = &vmx_check_rows[rule];
+    struct vmx_check k;
+    seen[rule] = true;
+    base();
+    apply(breaking, breaking_count);
+    make_check(&k);
+    if (meant->holds(&k)) fail_msg("%s: the breaking state passes", meant->id);
+    exact += vmx_check_stage(&k, (enum check_stage)meant->stage) == meant;
+    base();
+    apply(passing, passing_count);
+    make_check(&k);
+    const struct vmx_check_row *broken = first_broken(&k);
+    if (broken) fail_msg("%s: the passing state breaks %s", meant->id, broken->id);
+}
+
+static void every_rule_from_both_sides(void **state)
+{
+    unsigned missing = 0;
+    (void)state;
+#include "vmx_check_states.def"
+    for (int i = 0; i < CHECK_COUNT; i++)
+        if (!seen[i]) {
+            print_message("no state for %s\n", vmx_check_rows[i].id);
+            missing++;
+        }
+    assert_int_equal(missing, 0);
+    print_message("%u rules, %u of them first in their stage when broken\n", (unsigned)CHECK_COUNT, exact);
+}
+
+static void rows_are_well_formed(void **state)
+{
+    (void)state;
+    assert_int_equal(vmx_check_row_count, CHECK_COUNT);
+    for (unsigned i = 0; i < vmx_check_row_count; i++) {
+        const struct vmx_check_row *row = &vmx_check_rows[i];
+        assert_true(row->read_count > 0 && row->read_count <= 8);
+        assert_true((row->stage == STAGE_CONTROL) == (row->outcome.vmfail == 7));
+        assert_true((row->stage == STAGE_HOST) == (row->outcome.vmfail == 8));
+        for (unsigned j = 0; j < i; j++)
+            assert_string_not_equal(row->id, vmx_check_rows[j].id);
+    }
+}
+
+static void explanation_names_rule_and_fields(void **state)
+{
+    struct vmx_check k;
+    char text[512];
+    (void)state;
+    base_long();
+    field[F_VMCS_LINK] = 0x8008;
+    field[F_GUEST_RFLAGS] = 0;
+    make_check(&k);
+    const struct vmx_check_row *rows[8];
+    assert_int_equal(vmx_explain(&k, rows, 8), 2);
+    vmx_explain_row(&k, rows[1], false, text, sizeof text);
+    assert_string_equal(
+        text, "link_align (SDM 3C 27.3.1.5, exit reason 33, qualification 4): the VMCS link pointer must be "
+              "4-KByte aligned; VMCS_LINK (2800h) = 8008h");
+    vmx_explain_row(&k, rows[0], true, text, sizeof text);
+    assert_non_null(
+        strstr(text, "{\"field\": \"GUEST_RFLAGS\", \"encoding\": \"0x6820\", \"value\": \"0x0\"}"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_are_well_formed),
+        cmocka_unit_test(both_bases_are_valid),
+        cmocka_unit_test(every_rule_from_both_sides),
+        cmocka_unit_test(explanation_names_rule_and_fields),
+    };
+    return cmocka_run_group_tests(tests, make_cap, NULL);
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ADD OR ADC SBB AND SUB XOR CMP TEST INC DEC NEG NOT ADCX ADOX, carry-flag instructions, LAHF, SAHF. SDM 2A, 2B. */
+/* ADD OR ADC SBB AND SUB XOR CMP TEST INC DEC NEG NOT ADCX ADOX SALC. SDM 2A, 2B. */
 #include "cpu/flags.h"
 #include "cpu/insn/flat.h"
 
@@ -230,31 +230,6 @@ HANDLER_ALL(adox)
     NEXT;
 }
 
-HANDLER_ALL(cmc)
-{
-    flag_set_cf(c, !flag_cf(c));
-    NEXT;
-}
-HANDLER_ALL(clc)
-{
-    flag_set_cf(c, false);
-    NEXT;
-}
-HANDLER_ALL(stc)
-{
-    flag_set_cf(c, true);
-    NEXT;
-}
-HANDLER_ALL(lahf)
-{
-    W8(1, (uint8_t)((flags_oszapc(c) & 0xd5) | FL_FIXED));
-    NEXT;
-}
-HANDLER_ALL(sahf)
-{
-    flags_load_oszapc(c, (flag_of(c) ? FL_OF : 0u) | (R8(1) & 0xd5u));
-    NEXT;
-}
 /* Undocumented: AL = CF ? FF : 0. */
 HANDLER_ALL(salc)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* NOP, hints, fences, cache-line instructions, BOUND and the instructions of the virtualization extension.
- * SDM 2A "BOUND", "CLFLUSH"; 2B "NOP", "PAUSE". */
+/* NOP, hints, fences, cache-line instructions and the instructions of the virtualization extension.
+ * SDM 2A "CLFLUSH"; 2B "NOP", "PAUSE". */
 #include "cpu/event.h"
 #include "cpu/flags.h"
 #include "cpu/mem.h"
@@ -20,27 +20,6 @@ HANDLER_ALL(pause) { NEXT; }
 HANDLER_ALL(clflush)
 {
     TRY(mem_probe_read(c, u_seg(u), u_ea(c, u), 1));
-    NEXT;
-}
-
-/* BOUND: signed array index against two bounds in memory. */
-static bool bound(struct cpu *c, const struct uop *u)
-{
-    uint64_t ea = u_ea(c, u), mask = u_asize(u) == 1 ? 0xffffffff : 0xffff;
-    if (u->size == 4) {
-        uint32_t lo, hi;
-        if (!mem_read32(c, u_seg(u), ea, &lo) || !mem_read32(c, u_seg(u), (ea + 4) & mask, &hi)) return false;
-        int32_t v = (int32_t)R32(u->dst);
-        return (v >= (int32_t)lo && v <= (int32_t)hi) || cpu_raise(c, VEC_BR);
-    }
-    uint16_t lo, hi;
-    if (!mem_read16(c, u_seg(u), ea, &lo) || !mem_read16(c, u_seg(u), (ea + 2) & mask, &hi)) return false;
-    int16_t v = (int16_t)R16(u->dst);
-    return (v >= (int16_t)lo && v <= (int16_t)hi) || cpu_raise(c, VEC_BR);
-}
-HANDLER_ALL(bound)
-{
-    TRY(bound(c, u));
     NEXT;
 }
 

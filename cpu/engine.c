@@ -631,16 +631,16 @@ enum run_stop cpu_run(struct cpu *c, uint64_t until)
         } else {
             struct block *b = find_block(c, false);
             if (!b) {
-                c->budget--;
+                if (c->fault.kind != FAULT_EXACT) c->budget--;
             } else if (b->mode & MODE_SINGLE || b->cost > (uint64_t)c->budget) {
                 step_exact(c);
             } else {
                 if (from) link_block(c, from, b);
                 run_from(c, b->uop);
-                if (c->fault.kind == FAULT_EXACT) {
-                    c->fault.kind = FAULT_NONE;
-                    step_exact(c);
-                }
+            }
+            if (c->fault.kind == FAULT_EXACT) {
+                c->fault.kind = FAULT_NONE;
+                step_exact(c);
             }
         }
         if (UNLIKELY(c->fault.kind != FAULT_NONE)) take_fault(c);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* MOV, MOVZX, MOVSX, LEA, XCHG, CMOVcc, SETcc, MOVBE, BSWAP, XLAT, sign-extending conversions, CMPXCHG, XADD,
- * CMPXCHG8B/16B, MOVNTI, MOVDIRI, MOVDIR64B. SDM 2A, 2B. */
+ * CMPXCHG8B/16B, MOVNTI. SDM 2A, 2B. */
 #include "cpu/event.h"
 #include "cpu/flags.h"
 #include "cpu/insn/cond.h"
@@ -351,19 +351,5 @@ HANDLER_ALL(movnti)
     } else {
         TRY(MEM_WRITE(32, R32(u->src)));
     }
-    NEXT;
-}
-/* 64 bytes from memory to ES:reg, which must be 64-byte aligned. */
-static bool movdir64b(struct cpu *c, const struct uop *u)
-{
-    uint8_t bytes[64];
-    uint64_t to = u_asize(u) == 2 ? R64(u->dst) : u_asize(u) == 1 ? R32(u->dst) : R16(u->dst), lin;
-    if (!seg_linear(c, SEG_ES, to, 64, ACC_WRITE, &lin)) return false;
-    if (lin & 63) return cpu_raise_error(c, VEC_GP, 0);
-    return mem_read_bytes(c, u_seg(u), u_ea(c, u), bytes, 64) && mem_write_bytes(c, SEG_ES, to, bytes, 64);
-}
-HANDLER_ALL(movdir64b)
-{
-    TRY(movdir64b(c, u));
     NEXT;
 }

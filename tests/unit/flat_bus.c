@@ -100,6 +100,7 @@ struct flat_board *flat_board_create(uint64_t ram_bytes, unsigned cpus, const un
     if (!b) return NULL;
     flat_features(features, without);
     b->bus = (struct bus){.ram_top = ram_bytes,
+                          .a20_mask = ~UINT64_C(0),
                           .opaque = b,
                           .mmio_read = mmio_read,
                           .mmio_write = mmio_write,

@@ -184,6 +184,10 @@ struct machine_exit machine_run(struct machine *m, uint64_t until)
         }
         if (!c.next) {
             enum machine_stop as;
+            for (uint32_t i = 0; i < m->cpus; i++) { /* the last one fell asleep at its own time */
+                uint64_t t = cpu_now(m->vcpu[i].cpu);
+                if (t > m->clock.now) m->clock.now = t < next ? t : next;
+            }
             if (m->idle_since == CLOCK_NEVER) m->idle_since = m->clock.now;
             if (is_hung(m, next, c.deadline, &as)) return leave(m, as, 0, -1);
         }

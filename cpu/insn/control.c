@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* IF, DF, PUSHF and POPF, software interrupts, far transfers, system calls.
+/* Flag instructions, PUSHF and POPF, software interrupts, BOUND, far transfers, system calls.
  * SDM 2A-2B, in virtual-8086 mode SDM 3B ch. 21; APM 3. */
 #include "cpu/event.h"
 #include "cpu/far.h"
@@ -11,8 +11,23 @@
 /* Bodies whose locals have addresses stay out of the handlers, which end in tail calls (engine.h). */
 #define NOINLINE __attribute__((noinline))
 
-/* --- DF --------------------------------------------------------------------------------- */
+/* --- Single flags --------------------------------------------------------------------------------- */
 
+HANDLER_ALL(clc)
+{
+    flag_set_cf(c, false);
+    NEXT;
+}
+HANDLER_ALL(stc)
+{
+    flag_set_cf(c, true);
+    NEXT;
+}
+HANDLER_ALL(cmc)
+{
+    flag_set_cf(c, !flag_cf(c));
+    NEXT;
+}
 HANDLER_ALL(cld)
 {
     c->s.rflags &= ~(uint64_t)FL_DF;
@@ -21,6 +36,16 @@ HANDLER_ALL(cld)
 HANDLER_ALL(std)
 {
     c->s.rflags |= FL_DF;
+    NEXT;
+}
+HANDLER_ALL(lahf)
+{
+    W8(1, (flags_oszapc(c) & 0xd5) | FL_FIXED); /* AH */
+    NEXT;
+}
+HANDLER_ALL(sahf)
+{
+    flags_load_oszapc(c, (R8(1) & 0xd5u) | (flag_of(c) ? FL_OF : 0));
     NEXT;
 }
 
@@ -185,6 +210,27 @@ HANDLER_ALL(int1)
     END_BLOCK;
 }
 
+static NOINLINE bool do_bound(struct cpu *c, const struct uop *u)
+{
+    uint64_t ea = u_ea(c, u), mask = u_asize(u) == 0 ? 0xffff : 0xffffffff;
+    int64_t index, low, high;
+    if (u->size == 2) {
+        uint16_t a, b;
+        if (!mem_read16(c, u_seg(u), ea, &a) || !mem_read16(c, u_seg(u), (ea + 2) & mask, &b)) return false;
+        index = (int16_t)R16(u->dst), low = (int16_t)a, high = (int16_t)b;
+    } else {
+        uint32_t a, b;
+        if (!mem_read32(c, u_seg(u), ea, &a) || !mem_read32(c, u_seg(u), (ea + 4) & mask, &b)) return false;
+        index = (int32_t)R32(u->dst), low = (int32_t)a, high = (int32_t)b;
+    }
+    return (index >= low && index <= high) || cpu_raise(c, VEC_BR);
+}
+
+HANDLER_ALL(bound)
+{
+    TRY(do_bound(c, u));
+    NEXT;
+}
 
 /* --- Far transfers ------------------------------------------------------------------------------------ */
 

@@ -94,6 +94,7 @@ static struct board *board_create(const char *model)
     b->bus = (struct bus){.ram = calloc(1, RAM_BYTES),
                           .page_flags = malloc(RAM_BYTES >> PAGE_SHIFT),
                           .ram_top = RAM_BYTES,
+                          .a20_mask = UINT64_MAX,
                           .opaque = b,
                           .mmio_read = board_mmio_read,
                           .mmio_write = board_mmio_write,

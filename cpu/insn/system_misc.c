@@ -312,21 +312,3 @@ static enum outcome random_number(struct cpu *c, const struct uop *u, enum icpt 
 
 SYSTEM(rdrand) { return random_number(c, u, ICPT_RDRAND); }
 SYSTEM(rdseed) { return random_number(c, u, ICPT_RDSEED); }
-
-/* --- Direct stores --- */
-
-SYSTEM(movdiri)
-{
-    uint64_t off = u_ea(c, u);
-    if (u->size == 8) return outcome_of(mem_write64(c, u_seg(u), off, R64(u->src)));
-    return outcome_of(mem_write32(c, u_seg(u), off, R32(u->src)));
-}
-
-SYSTEM(movdir64b)
-{
-    uint8_t line[LINE];
-    uint64_t to = address_in(c, u, u->dst);
-    if ((linear_unchecked(c, SEG_ES, to) & (LINE - 1)) != 0) return raise_gp(c);
-    if (!mem_read_bytes(c, u_seg(u), u_ea(c, u), line, LINE)) return FAULTED;
-    return outcome_of(mem_write_bytes(c, SEG_ES, to, line, LINE));
-}

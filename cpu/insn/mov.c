@@ -204,18 +204,6 @@ static void set_zf(struct cpu *c, bool zf)
 {
     flags_load_oszapc(c, (flags_oszapc(c) & ~(uint32_t)FL_ZF) | (zf ? FL_ZF : 0));
 }
-HANDLER_ALL(cmpxchg8b)
-{
-    uint64_t v, want = (uint64_t)R32(RDX) << 32 | R32(RAX);
-    TRY(mem_rmw_read(c, u_seg(u), u_ea(c, u), 8, &v));
-    mem_rmw_commit(c, 8, v == want ? (uint64_t)R32(RCX) << 32 | R32(RBX) : v);
-    if (v != want) {
-        W32(RAX, v);
-        W32(RDX, v >> 32);
-    }
-    set_zf(c, v == want);
-    NEXT;
-}
 static bool cmpxchg16b(struct cpu *c, const struct uop *u)
 {
     uint64_t ea = u_ea(c, u), v[2], w[2];
@@ -231,12 +219,24 @@ static bool cmpxchg16b(struct cpu *c, const struct uop *u)
     set_zf(c, equal);
     return true;
 }
-HANDLER_ALL(cmpxchg16b)
+/* REX.W makes it CMPXCHG16B, with a feature bit of its own. */
+HANDLER_ALL(cmpxchg8b)
 {
-    TRY(cmpxchg16b(c, u));
+    if (u->flags & UOP_REXW) {
+        if (!has_feature(c, FEAT_CX16)) RAISE(VEC_UD);
+        TRY(cmpxchg16b(c, u));
+        NEXT;
+    }
+    uint64_t v, want = (uint64_t)R32(RDX) << 32 | R32(RAX);
+    TRY(mem_rmw_read(c, u_seg(u), u_ea(c, u), 8, &v));
+    mem_rmw_commit(c, 8, v == want ? (uint64_t)R32(RCX) << 32 | R32(RBX) : v);
+    if (v != want) {
+        W32(RAX, v);
+        W32(RDX, v >> 32);
+    }
+    set_zf(c, v == want);
     NEXT;
 }
-
 /* --- CMOVcc, SETcc --- */
 
 /* The source is read, and a 32-bit destination zero-extended, whatever the condition. */

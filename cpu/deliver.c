@@ -332,6 +332,7 @@ static uint64_t probe_event(const struct event *ev) { return ev->vector | (uint6
 static enum virt_verdict deliver(struct cpu *c, const struct event *first)
 {
     struct event ev = *first;
+    bool was_64bit = in_64bit(c);
     cpu_flush_flags(c);
     c->no_step = true;
     c->fault.kind = FAULT_NONE;
@@ -378,7 +379,7 @@ static enum virt_verdict deliver(struct cpu *c, const struct event *first)
     c->s.delivering.valid = 0;
     c->iret_unblocked_nmi = false;
     c->budget--; /* delivery takes time: no endless chain of events at one cycle */
-    cpu_mode_changed(c);
+    seg_code_changed(c, was_64bit);
     return VIRT_CONTINUE;
 }
 

@@ -250,7 +250,6 @@ bool cpu_take_extint(struct cpu *c)
 {
     int vector = c->bus->intr_acknowledge(c->bus->opaque, c->id);
     if (vector < 0) return false;
-    PROBE(c->probes, c, INTR_ACK, (uint64_t)vector, 0);
     struct event ev = {.valid = 1, .vector = (uint8_t)vector, .type = EVENT_EXTINT};
     cpu_deliver(c, &ev);
     return true;

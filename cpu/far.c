@@ -13,9 +13,10 @@ static uint64_t offset_of(uint64_t off, uint32_t size)
 
 static void enter_code(struct cpu *c, const struct seg_reg *cs, uint64_t rip)
 {
+    bool was_64bit = in_64bit(c);
     seg_set(c, SEG_CS, cs);
     c->s.gpr[REG_RIP] = rip;
-    cpu_mode_changed(c);
+    seg_code_changed(c, was_64bit);
 }
 
 static struct seg_reg code_without_descriptor(const struct cpu *c, uint16_t sel)

@@ -3,6 +3,7 @@
  * SDM 3A ch. 3 and 5; APM 2 4.7-4.12. */
 #include "cpu/segment.h"
 
+#include "cpu/engine.h"
 #include "cpu/event.h"
 #include "cpu/mem.h"
 #include "cpu/quirk.h"
@@ -156,6 +157,17 @@ void seg_set(struct cpu *c, unsigned seg, const struct seg_reg *value)
     mem_update_window(c, seg);
 }
 
+void seg_code_changed(struct cpu *c, bool was_64bit)
+{
+    if (!was_64bit || !in_64bit(c)) {
+        cpu_mode_changed(c);
+        return;
+    }
+    engine_update_mode(c);
+    mmu_update_rights(c);
+    cpu_update_attention(c);
+}
+
 void cpu_load_segment(struct cpu *c, enum seg_id seg, const struct seg_reg *value)
 {
     seg_set(c, seg, value);
@@ -213,7 +225,7 @@ bool seg_load(struct cpu *c, unsigned seg, uint16_t sel)
         return false;
     }
     seg_set(c, seg, &s);
-    if (seg == SEG_SS) cpu_mode_changed(c); /* stack size */
+    if (seg == SEG_SS) seg_code_changed(c, in_64bit(c)); /* stack size */
     return true;
 }
 

@@ -87,6 +87,10 @@ struct seg_reg seg_real(const struct cpu *c, unsigned seg, uint16_t sel);
  * cpu_mode_changed(). */
 void seg_set(struct cpu *c, unsigned seg, const struct seg_reg *value);
 
+/* CS, SS, CPL or flags were changed by a transfer: cpu_mode_changed(), or the small part of it that is left
+ * when the processor was in 64-bit mode before and is after. */
+void seg_code_changed(struct cpu *c, bool was_64bit);
+
 /* MOV, POP and LDS-type loads of ES, SS, DS, FS, GS in every mode, with all checks. */
 bool seg_load(struct cpu *c, unsigned seg, uint16_t sel);
 /* Stack segment for a privilege level: checks and (unless null) the accessed bit. bad: vector of all faults

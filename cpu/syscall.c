@@ -22,11 +22,12 @@ static struct seg_reg flat_stack(uint16_t sel, unsigned dpl)
 
 static void enter(struct cpu *c, const struct seg_reg *cs, const struct seg_reg *ss, unsigned cpl, uint64_t rip)
 {
+    bool was_64bit = in_64bit(c);
     seg_set(c, SEG_CS, cs);
     seg_set(c, SEG_SS, ss);
     c->s.cpl = (uint8_t)cpl;
     c->s.gpr[REG_RIP] = rip;
-    cpu_mode_changed(c);
+    seg_code_changed(c, was_64bit);
 }
 
 bool sys_call(struct cpu *c, uint64_t next)

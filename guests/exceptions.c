@@ -143,7 +143,7 @@ static void debug(void)
     /* general detect */
     db_count = 0;
     __asm__ volatile("mov %0, %%dr7" ::"r"(UINT64_C(0x2400)));
-    __asm__ volatile("mov %%dr7, %%rax" ::: "rax");
+    __asm__ volatile("mov %%dr7, %%rax" ::: "rax", "memory");
     CHECK_EQ(db_count, 1);
     CHECK_EQ(db_dr6[0] & 0x2000, 0x2000);
     __asm__ volatile("mov %0, %%dr7" ::"r"(UINT64_C(0x400)));

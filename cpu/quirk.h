@@ -15,6 +15,7 @@ enum cpu_quirk {
     QUIRK_SYSRET_KEEPS_SS,      /* SYSRET changes only selector and DPL of SS */
     QUIRK_FAR_NO_OFFSET64,      /* REX.W does not make far pointers 64-bit */
     QUIRK_BRANCH_OPSIZE16_64,   /* 66 prefix shortens near branches in 64-bit mode */
+    QUIRK_FOP_ALWAYS,           /* each non-control x87 instruction writes FOP, not only one with an unmasked exception */
     QUIRK_LATE_EXITS            /* MOV DR, MONITOR, MWAIT: the intercept comes after the instruction's own checks */
 };
 

@@ -7,6 +7,7 @@
 #include "cpu/event.h"
 #include "cpu/fpu/fp.h"
 #include "cpu/mem.h"
+#include "cpu/quirk.h"
 #include "cpu/uop.h"
 
 enum x87_status {
@@ -63,13 +64,14 @@ static inline struct fp_env x87_env(const struct cpu *c)
                            .x87 = true};
 }
 
-/* Instruction and operand pointers of a non-control instruction (SDM 1 8.1.8). FOP is written only when an
- * unmasked exception occurs (fopcode compatibility mode off). uop.imm of an x87 row is the 11-bit FOP. */
+/* Instruction and operand pointers of a non-control instruction (SDM 1 8.1.8). By default FOP is written only when
+ * an unmasked exception occurs (fopcode compatibility mode off). uop.imm of an x87 row is the 11-bit FOP. */
 static inline void x87_note(struct cpu *c, const struct uop *u)
 {
     struct fpu_state *f = &c->s.fpu;
     f->fip = u_rip(c, u);
     f->fcs = c->s.seg[SEG_CS].selector;
+    if (cpu_quirk(c, QUIRK_FOP_ALWAYS)) f->fop = (uint16_t)u->imm & 0x7ff;
     if (u->flags & UOP_MEM) {
         f->fdp = u_ea(c, u);
         f->fds = c->s.seg[u_seg(u)].selector;

@@ -212,6 +212,16 @@ X87_INSN(fstp_sti)
     return true;
 }
 
+/* D9 D8+i: an empty ST(0) is popped without an exception and without a copy. */
+X87_INSN(fstpnce)
+{
+    x87_note(c, u);
+    x87_set_c1(c, false);
+    if (!x87_empty(c, 0)) x87_set(c, u->dst, ST0);
+    x87_pop(c);
+    return true;
+}
+
 X87_INSN(fxch)
 {
     x87_note(c, u);
@@ -236,7 +246,6 @@ static void conditional_move(struct cpu *c, const struct uop *u, bool take)
         if (x87_stack_fault(c, u, false)) x87_set(c, 0, f80_default_nan());
         return;
     }
-    x87_set_c1(c, false);
     if (take) x87_set(c, 0, *x87_st(c, u->dst));
 }
 #define X87_CMOV(name, condition)          \
@@ -271,12 +280,14 @@ X87_INSN(fdecstp)
 X87_INSN(ffree)
 {
     x87_note(c, u);
+    x87_set_c1(c, false);
     c->s.fpu.tag &= (uint8_t) ~(1u << x87_phys(c, u->dst));
     return true;
 }
 X87_INSN(ffreep)
 {
     x87_note(c, u);
+    x87_set_c1(c, false);
     c->s.fpu.tag &= (uint8_t) ~(1u << x87_phys(c, u->dst));
     x87_pop(c);
     return true;

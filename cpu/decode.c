@@ -103,6 +103,12 @@ static bool row_uses_modrm(const struct insn_row *row)
            kind_uses_modrm(operand_kind[row->operand[1]]) || kind_uses_modrm(operand_kind[row->operand[2]]);
 }
 
+static bool row_uses_vvvv(const struct insn_row *row)
+{
+    return operand_kind[row->operand[0]] == K_VEXREG || operand_kind[row->operand[1]] == K_VEXREG ||
+           operand_kind[row->operand[2]] == K_VEXREG;
+}
+
 /* SDM 2A table 2-1: base and index of the 16-bit forms. */
 static const uint8_t base16[8] = {RBX, RBX, RBP, RBP, RSI, RDI, RBP, RBX};
 static const uint8_t index16[8] = {RSI, RDI, RSI, RDI, REG_ZERO, REG_ZERO, REG_ZERO, REG_ZERO};
@@ -164,7 +170,6 @@ static bool decode_vex(struct reader *r, const struct decode_env *env, struct in
     if (env->mode != DECODE_64) in->rex = 0;
     op->vex = true;
     op->vvvv = (uint8_t)(~b2 >> 3 & 15);
-    if (env->mode != DECODE_64) op->vvvv &= 7;
     op->pfx = pfx_of_pp[b2 & 3];
     switch (b1 & 31) {
     case 2: op->map = 4; break;
@@ -382,7 +387,10 @@ enum decode_status insn_decode(const struct decode_env *env, const uint8_t *byte
                 decode_memory(&r, env, in);
         }
         decode_immediates(&r, env, eff, in);
-        if (op.vex) in->vvvv = op.vvvv;
+        if (op.vex) {
+            in->vvvv = env->mode == DECODE_64 ? op.vvvv : op.vvvv & 7;
+            if (op.vvvv != 0 && !row_uses_vvvv(row)) ud = true; /* must be 1111b: SDM 2A 2.3.5.6 */
+        }
         in->eff_size = (uint8_t)eff;
         in->opsize = (uint8_t)size_of_operation(row, eff, in->asize);
         if (row->attr & A_UNDEF) ud = true;

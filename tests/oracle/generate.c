@@ -121,7 +121,9 @@ static void draft_row(struct generator *g, const struct insn_row *row, unsigned 
     bool vex = row->map >= 4;
     uint8_t *b = d->bytes;
     if (!vex) {
-        if (row->pfx == PFX_P66 || (row->pfx == PFX_ANY && pick(g, 4) == 0)) b[n++] = 0x66;
+        /* Near branches of 64-bit mode: Intel ignores 66, AMD takes it; we are Intel here. */
+        bool no66 = mode == 64 && row->timing == TIMING_branch;
+        if (row->pfx == PFX_P66 || (row->pfx == PFX_ANY && !no66 && pick(g, 4) == 0)) b[n++] = 0x66;
         if (pick(g, 16) == 0) b[n++] = 0x67;
         if (pick(g, 24) == 0) {
             static const uint8_t seg[4] = {0x26, 0x2e, 0x36, 0x3e};
@@ -319,6 +321,8 @@ static bool unpredictable(const struct ocase *t, const struct insn *in)
         if (count > 16) return true;
     }
     if (begins(mn, "bswap") && in->opsize == 2) return true;
+    /* PREFETCH with a register: NOP on Intel, #UD on AMD. */
+    if (in->row->map == 1 && in->opcode == 0x0d && !in->is_mem) return true;
     /* Source operands outside the range that SDM 2A gives for the instruction. */
     unsigned exponent = t->in.st[0].se & 0x7fff;
     bool one = t->in.st[0].frac == UINT64_C(1) << 63 && exponent == 0x3fff;

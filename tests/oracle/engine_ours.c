@@ -122,6 +122,7 @@ bool ours_open(const uint64_t *features, bool like_unicorn)
     our.bus.tpr_write = set_tpr;
     our.bus.msr_read = no_rdmsr;
     our.bus.msr_write = no_wrmsr;
+    memset(our.bus.ram + CODE_BASE, 0xcc, CODE_SIZE);
     memcpy(our.bus.ram + READONLY_BASE, readonly_page(), READONLY_SIZE);
     build_tables();
     our.cpu = cpu_create(0, &oracle_model, features, &our.bus, NULL);
@@ -187,8 +188,9 @@ void ours_run(const struct ocase *t, struct oresult *r)
     memory_from_case(t, our.bus.ram + DATA_BASE);
     uint8_t *code = our.bus.ram + CODE_BASE + CODE_AT;
     memcpy(code, t->code, t->length);
-    /* HLT ends the block behind the instruction, NOP lets it go on: block path and exact path. */
-    memset(code + t->length, t->seed & 64 ? 0xf4 : 0x90, 16);
+    /* INT3 ends the block behind the instruction; now and then NOPs let it go on: block and exact path. */
+    memset(code + t->length, 0xcc, CODE_MAX + 16u - t->length);
+    if ((t->seed & 7) == 0) memset(code + t->length, 0x90, 16);
     engine_bus_written(&our.bus, CODE_BASE + CODE_AT, CODE_MAX + 16);
 
     for (unsigned i = 0; i < 16; i++)

@@ -17,7 +17,7 @@ static const struct {
 unsigned known_rules(const struct ocase *t)
 {
     unsigned rules = 0;
-    if (!t->row) return 0;
+    if (!t->row) return KNOWN_SS_OR_GP;
     if (t->row->attr & A_ALIGN16) rules |= KNOWN_SS_OR_GP;
     for (unsigned i = 0; i < sizeof known / sizeof known[0]; i++) {
         size_t n = strlen(known[i].mnemonic);
@@ -66,6 +66,8 @@ bool known_reconcile(const struct ocase *t, const struct oresult *a, struct ores
         memory_fault(b->vector))
         return false;
     if (rules & KNOWN_CR2 && a->vector == 14) b->cr2 = a->cr2, b->error = a->error;
+    if (rules & KNOWN_PARTIAL && a->vector >= 0 && a->vector == b->vector)
+        memcpy(b->memory, a->memory, DATA_SIZE);
     if (rules & KNOWN_APPROX)
         for (unsigned i = 0; i < 16; i++)
             for (unsigned k = 0; k < 2; k++)

@@ -13,7 +13,8 @@ enum known_rule {
     KNOWN_ALIGN = 16,
     KNOWN_SS_OR_GP = 32,
     KNOWN_APPROX = 64,
-    KNOWN_MMX_FAULT = 128
+    KNOWN_MMX_FAULT = 128,
+    KNOWN_PARTIAL = 256
 };
 
 unsigned known_rules(const struct ocase *t);

@@ -220,10 +220,12 @@ static bool deliver_task(struct cpu *c, const struct event *ev, uint16_t sel)
     if (sel_null(sel) || (sel & 4)) return raise_selector(c, VEC_GP, sel);
     if (!desc_fetch(c, sel, VEC_GP, &d)) return false;
     unsigned type = desc_type(&d);
-    if (desc_is_segment(&d) || (type != SYS_TSS32 && type != SYS_TSS16)) return raise_selector(c, VEC_GP, sel);
+    if (desc_is_segment(&d) || (type != SYS_TSS32 && type != SYS_TSS16))
+        return raise_selector(c, VEC_GP, sel);
     if (!desc_present(&d)) return raise_selector(c, VEC_NP, sel);
     struct frame f = frame_of(c, ev);
-    struct task_switch t = {.source = TASK_GATE, .selector = sel, .desc = d, .event = ev, .rip = f.rip, .rflags = f.rflags};
+    struct task_switch t = {
+        .source = TASK_GATE, .selector = sel, .desc = d, .event = ev, .rip = f.rip, .rflags = f.rflags};
     return task_switch(c, &t);
 }
 
@@ -309,8 +311,8 @@ static void exception_effects(struct cpu *c, const struct event *ev)
     if (ev->vector == VEC_DB) {
         /* B0-B3 tell about this exception only; the other bits accumulate. SDM 3B 18.2.3 */
         c->s.dr6 = (c->s.dr6 & ~(uint64_t)DR6_B) | (ev->payload & (DR6_B | DR6_BD | DR6_BS | DR6_BT));
-        c->s.dr7 &= ~UINT64_C(0x2000);  /* GD */
-        c->s.debugctl &= ~UINT64_C(3);  /* LBR, BTF */
+        c->s.dr7 &= ~UINT64_C(0x2000); /* GD */
+        c->s.debugctl &= ~UINT64_C(3); /* LBR, BTF */
     }
 }
 
@@ -370,7 +372,8 @@ static enum virt_verdict deliver(struct cpu *c, const struct event *first)
         if (doubled) {
             if (next.vector == VEC_PF) c->s.cr2 = next.payload;
             c->s.delivering.valid = 0;
-            next = (struct event){.valid = 1, .vector = VEC_DF, .type = EVENT_HW_EXCEPTION, .has_error = !in_real(c)};
+            next = (struct event){
+                .valid = 1, .vector = VEC_DF, .type = EVENT_HW_EXCEPTION, .has_error = !in_real(c)};
             if (c->virt->exception(c, &next) == VIRT_EXITED) return VIRT_EXITED;
         }
         ev = next;

@@ -101,7 +101,8 @@ static bool direct_code(struct cpu *c, uint16_t sel, struct desc *d, struct seg_
     return true;
 }
 
-bool far_jump(struct cpu *c, uint16_t sel, uint64_t off, uint32_t size, uint64_t next, const struct insn *insn)
+bool far_jump(struct cpu *c, uint16_t sel, uint64_t off, uint32_t size, uint64_t next,
+              const struct insn *insn)
 {
     struct desc d;
     struct seg_reg cs;
@@ -182,7 +183,8 @@ static bool call_gate(struct cpu *c, uint16_t sel, struct desc *gate, uint64_t n
     return true;
 }
 
-bool far_call(struct cpu *c, uint16_t sel, uint64_t off, uint32_t size, uint64_t next, const struct insn *insn)
+bool far_call(struct cpu *c, uint16_t sel, uint64_t off, uint32_t size, uint64_t next,
+              const struct insn *insn)
 {
     struct desc d;
     struct seg_reg cs;
@@ -241,7 +243,8 @@ static void drop_inner_data(struct cpu *c)
     for (unsigned i = 0; i < 4; i++) {
         const struct seg_reg *s = &c->s.seg[data[i]];
         if (s->ar & AR_UNUSABLE) continue;
-        bool conforming = (s->ar & (AR_S | TYPE_CODE | TYPE_CONFORMING)) == (AR_S | TYPE_CODE | TYPE_CONFORMING);
+        bool conforming =
+            (s->ar & (AR_S | TYPE_CODE | TYPE_CONFORMING)) == (AR_S | TYPE_CODE | TYPE_CONFORMING);
         if (!conforming && (s->ar >> AR_DPL_SHIFT & 3) < c->s.cpl) {
             struct seg_reg null = seg_null(c, data[i], 0);
             seg_set(c, data[i], &null);
@@ -381,7 +384,8 @@ static bool iret_protected(struct cpu *c, uint32_t size, uint64_t next, const st
     if (from64 && (!stack_pop(c, &st, size, &sp) || !stack_pop(c, &st, size, &ss_sel))) return false;
     if (!return_code(c, (uint16_t)sel, &cs)) return false;
     bool outer = sel_rpl(cs.selector) != c->s.cpl;
-    if (outer && !from64 && (!stack_pop(c, &st, size, &sp) || !stack_pop(c, &st, size, &ss_sel))) return false;
+    if (outer && !from64 && (!stack_pop(c, &st, size, &sp) || !stack_pop(c, &st, size, &ss_sel)))
+        return false;
     if ((outer || from64) && !return_stack(c, (uint16_t)ss_sel, &cs, &ss)) return false;
     if (!code_check_offset(c, &cs, rip)) return false;
 

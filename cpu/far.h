@@ -10,8 +10,10 @@
 #include "cpu/segment.h"
 
 /* size: operand size in bytes. next: RIP behind the instruction. insn is for task-switch intercepts. */
-bool far_jump(struct cpu *c, uint16_t sel, uint64_t off, uint32_t size, uint64_t next, const struct insn *insn);
-bool far_call(struct cpu *c, uint16_t sel, uint64_t off, uint32_t size, uint64_t next, const struct insn *insn);
+bool far_jump(struct cpu *c, uint16_t sel, uint64_t off, uint32_t size, uint64_t next,
+              const struct insn *insn);
+bool far_call(struct cpu *c, uint16_t sel, uint64_t off, uint32_t size, uint64_t next,
+              const struct insn *insn);
 bool far_return(struct cpu *c, uint32_t size, uint32_t release);
 bool far_iret(struct cpu *c, uint32_t size, uint64_t next, const struct insn *insn);
 
@@ -21,9 +23,9 @@ enum task_source { TASK_CALL, TASK_IRET, TASK_JMP, TASK_GATE };
 struct task_switch {
     enum task_source source;
     uint16_t selector;
-    struct desc desc;         /* of the new TSS: type and presence are checked by the caller */
+    struct desc desc;          /* of the new TSS: type and presence are checked by the caller */
     const struct event *event; /* TASK_GATE: what is delivered */
-    uint64_t rip, rflags;     /* what the old TSS receives */
+    uint64_t rip, rflags;      /* what the old TSS receives */
     const struct insn *insn;
 };
 /* SDM 3A 7.3. Faults after the new TR is loaded belong to the new task: its state is then in place. */

@@ -168,10 +168,7 @@ void seg_code_changed(struct cpu *c, bool was_64bit)
     cpu_update_attention(c);
 }
 
-void cpu_load_segment(struct cpu *c, enum seg_id seg, const struct seg_reg *value)
-{
-    seg_set(c, seg, value);
-}
+void cpu_load_segment(struct cpu *c, enum seg_id seg, const struct seg_reg *value) { seg_set(c, seg, value); }
 
 bool seg_check_stack(struct cpu *c, uint16_t sel, unsigned cpl, uint8_t bad, struct seg_reg *out)
 {

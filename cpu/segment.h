@@ -25,7 +25,14 @@ enum sys_type {
 };
 
 /* Code and data type bits. */
-enum { TYPE_ACCESSED = 1, TYPE_WRITABLE = 2, TYPE_READABLE = 2, TYPE_EXPAND_DOWN = 4, TYPE_CONFORMING = 4, TYPE_CODE = 8 };
+enum {
+    TYPE_ACCESSED = 1,
+    TYPE_WRITABLE = 2,
+    TYPE_READABLE = 2,
+    TYPE_EXPAND_DOWN = 4,
+    TYPE_CONFORMING = 4,
+    TYPE_CODE = 8
+};
 
 struct desc {
     uint64_t lin; /* where it was read */
@@ -97,7 +104,8 @@ bool seg_load(struct cpu *c, unsigned seg, uint16_t sel);
  * but not-present, which is #SS. */
 bool seg_check_stack(struct cpu *c, uint16_t sel, unsigned cpl, uint8_t bad, struct seg_reg *out);
 /* Data segment for a privilege level. Null gives an unusable register. */
-bool seg_check_data(struct cpu *c, unsigned seg, uint16_t sel, unsigned cpl, uint8_t bad, struct seg_reg *out);
+bool seg_check_data(struct cpu *c, unsigned seg, uint16_t sel, unsigned cpl, uint8_t bad,
+                    struct seg_reg *out);
 bool seg_load_ldtr(struct cpu *c, uint16_t sel, uint8_t bad);
 bool seg_load_tr(struct cpu *c, uint16_t sel);
 

@@ -15,12 +15,12 @@ static struct seg_reg flat_code(uint16_t sel, unsigned dpl, bool code64)
 
 static struct seg_reg flat_stack(uint16_t sel, unsigned dpl)
 {
-    return (struct seg_reg){.selector = sel,
-                            .limit = 0xffffffff,
-                            .ar = 0x93 | (uint32_t)dpl << AR_DPL_SHIFT | AR_G | AR_DB};
+    return (struct seg_reg){
+        .selector = sel, .limit = 0xffffffff, .ar = 0x93 | (uint32_t)dpl << AR_DPL_SHIFT | AR_G | AR_DB};
 }
 
-static void enter(struct cpu *c, const struct seg_reg *cs, const struct seg_reg *ss, unsigned cpl, uint64_t rip)
+static void enter(struct cpu *c, const struct seg_reg *cs, const struct seg_reg *ss, unsigned cpl,
+                  uint64_t rip)
 {
     bool was_64bit = in_64bit(c);
     seg_set(c, SEG_CS, cs);
@@ -33,7 +33,8 @@ static void enter(struct cpu *c, const struct seg_reg *cs, const struct seg_reg 
 bool sys_call(struct cpu *c, uint64_t next)
 {
     if (!(c->s.efer & EFER_SCE)) return cpu_raise(c, VEC_UD);
-    if (!in_64bit(c) && !(cpu_quirk(c, QUIRK_SYSCALL_ANY_MODE) && in_protected(c))) return cpu_raise(c, VEC_UD);
+    if (!in_64bit(c) && !(cpu_quirk(c, QUIRK_SYSCALL_ANY_MODE) && in_protected(c)))
+        return cpu_raise(c, VEC_UD);
     uint16_t sel = (uint16_t)(c->s.star >> 32 & 0xfffc);
     uint64_t flags = cpu_read_rflags(c) & ~(uint64_t)FL_RF, rip;
     bool lm = in_long_mode(c);
@@ -58,7 +59,8 @@ bool sys_call(struct cpu *c, uint64_t next)
 bool sys_return(struct cpu *c, bool to64)
 {
     if (!(c->s.efer & EFER_SCE)) return cpu_raise(c, VEC_UD);
-    if (!in_64bit(c) && !(cpu_quirk(c, QUIRK_SYSCALL_ANY_MODE) && in_protected(c))) return cpu_raise(c, VEC_UD);
+    if (!in_64bit(c) && !(cpu_quirk(c, QUIRK_SYSCALL_ANY_MODE) && in_protected(c)))
+        return cpu_raise(c, VEC_UD);
     if (c->s.cpl != 0) return cpu_raise_error(c, VEC_GP, 0);
     uint64_t rip = c->s.gpr[RCX];
     uint16_t base = (uint16_t)(c->s.star >> 48);

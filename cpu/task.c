@@ -74,7 +74,8 @@ static bool save_old(struct cpu *c, const struct tss_layout *l, const struct tas
 static void load_selectors(struct cpu *c, const struct tss_image *t, bool v86)
 {
     for (unsigned i = 0; i < 6; i++) {
-        struct seg_reg s = v86 ? seg_v86(t->seg[i]) : (struct seg_reg){.selector = t->seg[i], .ar = AR_UNUSABLE};
+        struct seg_reg s =
+            v86 ? seg_v86(t->seg[i]) : (struct seg_reg){.selector = t->seg[i], .ar = AR_UNUSABLE};
         if (i == SEG_CS && !v86) s.ar = c->s.seg[SEG_CS].ar;
         if (i == SEG_SS && !v86) s.ar |= (uint32_t)sel_rpl(t->seg[SEG_CS]) << AR_DPL_SHIFT;
         seg_set(c, i, &s);
@@ -100,7 +101,8 @@ static bool load_code(struct cpu *c, uint16_t sel)
 }
 
 /* The part of a switch that runs in the new task. */
-static bool enter_task(struct cpu *c, const struct task_switch *t, const struct tss_image *image, uint32_t word)
+static bool enter_task(struct cpu *c, const struct task_switch *t, const struct tss_image *image,
+                       uint32_t word)
 {
     bool v86 = in_v86(c);
     if (!seg_load_ldtr(c, image->ldt, VEC_TS)) return false;
@@ -158,7 +160,8 @@ static bool switch_now(struct cpu *c, const struct task_switch *t)
     uint64_t flags = image.flags;
     if (l->word == 2) flags &= 0xffff;
     flags = (flags & (FL_OSZAPC | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC | FL_VIF |
-                      FL_VIP | FL_ID)) | FL_FIXED;
+                      FL_VIP | FL_ID)) |
+            FL_FIXED;
     if (nested) flags |= FL_NT;
     cpu_write_rflags(c, flags);
     if (flags & FL_RF) cpu_keep_rf(c);

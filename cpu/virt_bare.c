@@ -22,8 +22,8 @@ static enum virt_verdict bare_triple_fault(struct cpu *c)
     return VIRT_CONTINUE;
 }
 
-static enum virt_verdict bare_task_switch(struct cpu *c, uint16_t selector, int source, const struct event *ev,
-                                          const struct insn *insn)
+static enum virt_verdict bare_task_switch(struct cpu *c, uint16_t selector, int source,
+                                          const struct event *ev, const struct insn *insn)
 {
     (void)c, (void)selector, (void)source, (void)ev, (void)insn;
     return VIRT_CONTINUE;

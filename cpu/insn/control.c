@@ -235,13 +235,13 @@ HANDLER_ALL(bound)
 /* --- Far transfers ------------------------------------------------------------------------------------ */
 
 /* False with no fault recorded: a task switch left for another context. */
-#define TRANSFER(ok)                                                                                         \
-    do {                                                                                                     \
-        if (!(ok)) {                                                                                         \
-            if (c->fault.kind == FAULT_NONE) EXITED;                                                         \
-            FAULT;                                                                                           \
-        }                                                                                                    \
-        END_BLOCK;                                                                                           \
+#define TRANSFER(ok)                                 \
+    do {                                             \
+        if (!(ok)) {                                 \
+            if (c->fault.kind == FAULT_NONE) EXITED; \
+            FAULT;                                   \
+        }                                            \
+        END_BLOCK;                                   \
     } while (0)
 
 /* Tasks cannot be switched in IA-32e mode: nobody needs the instruction there. */

@@ -10,7 +10,8 @@ enum io_verdict io_check(struct cpu *c, const struct uop *u, uint16_t port, uint
 {
     if (!io_check_permission(c, port, size)) return IO_FAULT;
     if (!icpt_armed(c, ICPT_IO)) return IO_GO;
-    struct icpt_info info = {.number = port, .size = (uint8_t)size, .flags = (uint8_t)flags, .address = linear};
+    struct icpt_info info = {
+        .number = port, .size = (uint8_t)size, .flags = (uint8_t)flags, .address = linear};
     info.insn = cpu_current_insn(c, u);
     info.value = flags & (ICPT_F_IN | ICPT_F_STRING) ? 0 : c->s.gpr[RAX];
     cpu_flush_flags(c);
@@ -61,13 +62,13 @@ static __attribute__((noinline)) enum io_verdict do_out(struct cpu *c, const str
     return v;
 }
 
-#define PORT_HANDLER(name, body)                                                                             \
-    HANDLER_ALL(name)                                                                                        \
-    {                                                                                                        \
-        enum io_verdict v = body;                                                                            \
-        if (v == IO_FAULT) FAULT;                                                                            \
-        if (v == IO_EXIT) EXITED;                                                                            \
-        NEXT;                                                                                                \
+#define PORT_HANDLER(name, body)  \
+    HANDLER_ALL(name)             \
+    {                             \
+        enum io_verdict v = body; \
+        if (v == IO_FAULT) FAULT; \
+        if (v == IO_EXIT) EXITED; \
+        NEXT;                     \
     }
 PORT_HANDLER(in_imm, do_in(c, u, (uint8_t)u->imm, ICPT_F_IMM))
 PORT_HANDLER(in_dx, do_in(c, u, R16(RDX), 0))

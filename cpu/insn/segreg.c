@@ -83,17 +83,17 @@ static NOINLINE bool pop_selector(struct cpu *c, unsigned seg, uint32_t size)
     if (seg == SEG_SS) shadow_after_ss(c);
     return true;
 }
-#define PUSH_SEG(name, seg)                                                                                  \
-    HANDLER_ALL(push_##name)                                                                                 \
-    {                                                                                                        \
-        TRY(push_selector(c, seg, u->size));                                                                 \
-        NEXT;                                                                                                \
+#define PUSH_SEG(name, seg)                  \
+    HANDLER_ALL(push_##name)                 \
+    {                                        \
+        TRY(push_selector(c, seg, u->size)); \
+        NEXT;                                \
     }
-#define POP_SEG(name, seg)                                                                                   \
-    HANDLER_ALL(pop_##name)                                                                                  \
-    {                                                                                                        \
-        TRY(pop_selector(c, seg, u->size));                                                                  \
-        NEXT;                                                                                                \
+#define POP_SEG(name, seg)                  \
+    HANDLER_ALL(pop_##name)                 \
+    {                                       \
+        TRY(pop_selector(c, seg, u->size)); \
+        NEXT;                               \
     }
 PUSH_SEG(es, SEG_ES)
 PUSH_SEG(cs, SEG_CS)
@@ -128,11 +128,11 @@ static NOINLINE bool load_far_pointer(struct cpu *c, const struct uop *u, unsign
     write_gpr(c, u->dst, u->size, off);
     return true;
 }
-#define LOAD_POINTER(name, seg)                                                                              \
-    HANDLER_ALL(name)                                                                                        \
-    {                                                                                                        \
-        TRY(load_far_pointer(c, u, seg));                                                                    \
-        NEXT;                                                                                                \
+#define LOAD_POINTER(name, seg)           \
+    HANDLER_ALL(name)                     \
+    {                                     \
+        TRY(load_far_pointer(c, u, seg)); \
+        NEXT;                             \
     }
 LOAD_POINTER(les, SEG_ES)
 LOAD_POINTER(lds, SEG_DS)
@@ -199,33 +199,33 @@ static NOINLINE bool load_table(struct cpu *c, const struct uop *u, struct dt_re
     return true;
 }
 
-#define STORE_TABLE(name, id, reg)                                                                           \
-    HANDLER_ALL(name)                                                                                        \
-    {                                                                                                        \
-        if (umip_denied(c)) RAISE_ERR(VEC_GP, 0);                                                            \
-        if (intercepted(c, u, ICPT_##id)) EXITED;                                                            \
-        TRY(store_table(c, u, &c->s.reg));                                                                   \
-        NEXT;                                                                                                \
+#define STORE_TABLE(name, id, reg)                \
+    HANDLER_ALL(name)                             \
+    {                                             \
+        if (umip_denied(c)) RAISE_ERR(VEC_GP, 0); \
+        if (intercepted(c, u, ICPT_##id)) EXITED; \
+        TRY(store_table(c, u, &c->s.reg));        \
+        NEXT;                                     \
     }
-#define LOAD_TABLE(name, id, reg)                                                                            \
-    HANDLER_ALL(name)                                                                                        \
-    {                                                                                                        \
-        if (intercepted(c, u, ICPT_##id)) EXITED;                                                            \
-        TRY(load_table(c, u, &c->s.reg));                                                                    \
-        NEXT;                                                                                                \
+#define LOAD_TABLE(name, id, reg)                 \
+    HANDLER_ALL(name)                             \
+    {                                             \
+        if (intercepted(c, u, ICPT_##id)) EXITED; \
+        TRY(load_table(c, u, &c->s.reg));         \
+        NEXT;                                     \
     }
 STORE_TABLE(sgdt, SGDT, gdtr)
 STORE_TABLE(sidt, SIDT, idtr)
 LOAD_TABLE(lgdt, LGDT, gdtr)
 LOAD_TABLE(lidt, LIDT, idtr)
 
-#define STORE_SELECTOR(name, id, seg_)                                                                       \
-    HANDLER_ALL(name)                                                                                        \
-    {                                                                                                        \
-        if (umip_denied(c)) RAISE_ERR(VEC_GP, 0);                                                            \
-        if (intercepted(c, u, ICPT_##id)) EXITED;                                                            \
-        TRY(write_selector(c, u, c->s.seg[seg_].selector));                                                  \
-        NEXT;                                                                                                \
+#define STORE_SELECTOR(name, id, seg_)                      \
+    HANDLER_ALL(name)                                       \
+    {                                                       \
+        if (umip_denied(c)) RAISE_ERR(VEC_GP, 0);           \
+        if (intercepted(c, u, ICPT_##id)) EXITED;           \
+        TRY(write_selector(c, u, c->s.seg[seg_].selector)); \
+        NEXT;                                               \
     }
 STORE_SELECTOR(sldt, SLDT, SEG_LDTR)
 STORE_SELECTOR(str, STR, SEG_TR)

@@ -191,7 +191,8 @@ static uint64_t movs_many(struct cpu *c, const struct uop *u, unsigned size, uin
     if (dst <= src || dst >= src + n * size)
         memmove(dst, src, n * size);
     else
-        for (uint64_t i = 0; i < n; i++) host_store(dst + i * size, size, host_load(src + i * size, size));
+        for (uint64_t i = 0; i < n; i++)
+            host_store(dst + i * size, size, host_load(src + i * size, size));
     advance(c, RSI, mask, n * size);
     advance(c, RDI, mask, n * size);
     return n;
@@ -205,7 +206,8 @@ static uint64_t stos_many(struct cpu *c, const struct uop *u, unsigned size, uin
     if (size == 1)
         memset(dst, (int)(v & 0xff), n);
     else
-        for (uint64_t i = 0; i < n; i++) host_store(dst + i * size, size, v);
+        for (uint64_t i = 0; i < n; i++)
+            host_store(dst + i * size, size, v);
     advance(c, RDI, mask, n * size);
     return n;
 }
@@ -219,12 +221,12 @@ enum rep_kind { REP_PLAIN, REP_COMPARE };
 /* Must the instruction stop at this iteration boundary? An RF left by an earlier stop is no reason. */
 static bool stop_here(const struct cpu *c)
 {
-    return c->budget <= 0 || (c->attention & ~(uint32_t)(ATT_SHADOW | ATT_EXACT)) != 0 || c->s.intr.sti_shadow ||
-           c->s.intr.movss_shadow;
+    return c->budget <= 0 || (c->attention & ~(uint32_t)(ATT_SHADOW | ATT_EXACT)) != 0 ||
+           c->s.intr.sti_shadow || c->s.intr.movss_shadow;
 }
 
-static NOINLINE enum str_end repeat(struct cpu *c, const struct uop *u, unsigned size, iteration *once, many *lots,
-                                    enum rep_kind kind)
+static NOINLINE enum str_end repeat(struct cpu *c, const struct uop *u, unsigned size, iteration *once,
+                                    many *lots, enum rep_kind kind)
 {
     uint64_t mask = address_mask(u), count = R64(RCX) & mask;
     if (!(u->flags & (UOP_REPE | UOP_REPNE))) return once(c, u, size);
@@ -260,17 +262,17 @@ static void pause_here(struct cpu *c)
     cpu_update_attention(c);
 }
 
-#define STRING(name, size, once, lots, kind)                                                                 \
-    HANDLER_ALL(name)                                                                                        \
-    {                                                                                                        \
-        enum str_end end = repeat(c, u, size, once, lots, kind);                                             \
-        if (UNLIKELY(end != STR_DONE)) {                                                                     \
-            if (end == STR_FAULT) FAULT;                                                                     \
-            if (end == STR_EXIT) EXITED;                                                                     \
-            pause_here(c);                                                                                   \
-            END_BLOCK;                                                                                       \
-        }                                                                                                    \
-        NEXT;                                                                                                \
+#define STRING(name, size, once, lots, kind)                     \
+    HANDLER_ALL(name)                                            \
+    {                                                            \
+        enum str_end end = repeat(c, u, size, once, lots, kind); \
+        if (UNLIKELY(end != STR_DONE)) {                         \
+            if (end == STR_FAULT) FAULT;                         \
+            if (end == STR_EXIT) EXITED;                         \
+            pause_here(c);                                       \
+            END_BLOCK;                                           \
+        }                                                        \
+        NEXT;                                                    \
     }
 #define IO_SIZE (u->size > 4 ? 4u : u->size)
 STRING(movs_b, 1, movs_once, movs_many, REP_PLAIN)

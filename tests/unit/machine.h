@@ -126,16 +126,19 @@ static void board_put(struct board *b, uint64_t at, const char *hex)
 {
     unsigned v;
     int n;
-    for (; sscanf(hex, "%2x%n", &v, &n) == 1; hex += n) b->bus.ram[at++] = (uint8_t)v;
+    for (; sscanf(hex, "%2x%n", &v, &n) == 1; hex += n)
+        b->bus.ram[at++] = (uint8_t)v;
 }
 static void board_poke(struct board *b, uint64_t at, unsigned size, uint64_t v)
 {
-    for (unsigned i = 0; i < size; i++) b->bus.ram[at + i] = (uint8_t)(v >> i * 8);
+    for (unsigned i = 0; i < size; i++)
+        b->bus.ram[at + i] = (uint8_t)(v >> i * 8);
 }
 static uint64_t board_peek(const struct board *b, uint64_t at, unsigned size)
 {
     uint64_t v = 0;
-    for (unsigned i = 0; i < size; i++) v |= (uint64_t)b->bus.ram[at + i] << i * 8;
+    for (unsigned i = 0; i < size; i++)
+        v |= (uint64_t)b->bus.ram[at + i] << i * 8;
     return v;
 }
 

@@ -6,10 +6,26 @@
 #include "cpu/segment.h"
 
 enum {
-    GDT = 0x1000, TSS_A = 0x2000, TSS_B = 0x2400, IDT = 0x3000, CODE = 0x4000, HANDLERS = 0x5000,
-    STACK0 = 0x9000, STACK3 = 0xa000, DATA = 0x10000,
-    CS0 = 0x08, SS0 = 0x10, CS3 = 0x1b, SS3 = 0x23, TR_A = 0x28, TR_B = 0x30, GATE = 0x38, CS64 = 0x48,
-    CS64_3 = 0x53, CS16 = 0x58, TR64 = 0x60
+    GDT = 0x1000,
+    TSS_A = 0x2000,
+    TSS_B = 0x2400,
+    IDT = 0x3000,
+    CODE = 0x4000,
+    HANDLERS = 0x5000,
+    STACK0 = 0x9000,
+    STACK3 = 0xa000,
+    DATA = 0x10000,
+    CS0 = 0x08,
+    SS0 = 0x10,
+    CS3 = 0x1b,
+    SS3 = 0x23,
+    TR_A = 0x28,
+    TR_B = 0x30,
+    GATE = 0x38,
+    CS64 = 0x48,
+    CS64_3 = 0x53,
+    CS16 = 0x58,
+    TR64 = 0x60
 };
 
 static void set_seg(struct board *b, unsigned seg, uint16_t sel)
@@ -53,11 +69,14 @@ static struct board *protected_board(unsigned cpl)
                                    0x00209b0000000000, /* 48 64-bit code, DPL 0 */
                                    0x0020fb0000000000, /* 50 64-bit code, DPL 3 */
                                    0x00009b000000ffff, /* 58 16-bit code, DPL 0 */
-                                   0x00008b00200003ff, 0 /* 60 64-bit TSS */};
+                                   0x00008b00200003ff,
+                                   0 /* 60 64-bit TSS */};
     struct board *b = board_create("max-intel");
     struct cpu *c = b->cpu;
-    for (unsigned i = 0; i < sizeof gdt / sizeof gdt[0]; i++) board_poke(b, GDT + i * 8, 8, gdt[i]);
-    for (unsigned v = 0; v < 64; v++) gate(b, v, SYS_INT32, v == 0x20 || v == 3 ? 3 : 0, CS0, HANDLERS + v * 16);
+    for (unsigned i = 0; i < sizeof gdt / sizeof gdt[0]; i++)
+        board_poke(b, GDT + i * 8, 8, gdt[i]);
+    for (unsigned v = 0; v < 64; v++)
+        gate(b, v, SYS_INT32, v == 0x20 || v == 3 ? 3 : 0, CS0, HANDLERS + v * 16);
     memset(b->bus.ram + HANDLERS, 0x90, 0x1000);
     memset(b->bus.ram + CODE, 0x90, 0x1000);
     c->s.cr0 |= CR0_PE;
@@ -83,10 +102,12 @@ static struct board *long_board(unsigned cpl)
 {
     struct board *b = protected_board(0);
     struct cpu *c = b->cpu;
-    for (unsigned v = 0; v < 64; v++) gate64(b, v, SYS_INT32, v == 0x20 ? 3 : 0, v == 8 ? 1 : 0);
+    for (unsigned v = 0; v < 64; v++)
+        gate64(b, v, SYS_INT32, v == 0x20 ? 3 : 0, v == 8 ? 1 : 0);
     board_poke(b, 0x20000, 8, 0x21007);
     board_poke(b, 0x21000, 8, 0x22007);
-    for (unsigned i = 0; i < 2; i++) board_poke(b, 0x22000 + i * 8, 8, i << 21 | 0x87);
+    for (unsigned i = 0; i < 2; i++)
+        board_poke(b, 0x22000 + i * 8, 8, i << 21 | 0x87);
     c->s.cr3 = 0x20000;
     c->s.cr4 |= CR4_PAE;
     c->s.efer |= EFER_LME | EFER_LMA | EFER_SCE;
@@ -276,7 +297,8 @@ static void task_switch_and_back(void **state)
     board_poke(b, TSS_B + 0x24, 4, FL_FIXED);
     board_poke(b, TSS_B + 0x28, 4, 0x1234);
     board_poke(b, TSS_B + 0x38, 4, 0x8800); /* ESP */
-    for (unsigned i = 0; i < 6; i++) board_poke(b, TSS_B + 0x48 + i * 4, 2, i == 1 ? CS0 : SS0);
+    for (unsigned i = 0; i < 6; i++)
+        board_poke(b, TSS_B + 0x48 + i * 4, 2, i == 1 ? CS0 : SS0);
     c->s.gpr[RAX] = 0x55;
     board_run(b, 1);
     ASSERT_RIP(CODE + 0x100);
@@ -304,8 +326,10 @@ static void v86_round_trip(void **state)
     struct board *b = protected_board(0);
     struct cpu *c = b->cpu;
     (void)state;
-    static const uint32_t frame[] = {0x10, 0x600, FL_VM | FL_FIXED | FL_IF, 0x7000, 0x900, 0x11, 0x22, 0x33, 0x44};
-    for (unsigned i = 0; i < 9; i++) board_poke(b, STACK0 - 36 + i * 4, 4, frame[i]);
+    static const uint32_t frame[] = {0x10, 0x600, FL_VM | FL_FIXED | FL_IF, 0x7000, 0x900, 0x11, 0x22,
+                                     0x33, 0x44};
+    for (unsigned i = 0; i < 9; i++)
+        board_poke(b, STACK0 - 36 + i * 4, 4, frame[i]);
     c->s.gpr[RSP] = STACK0 - 36;
     board_put(b, CODE, "cf");
     board_put(b, 0x6010, "cc");
@@ -519,7 +543,8 @@ static void rep_movs(void **state)
     for (unsigned slice = 1; slice <= 9000; slice = slice == 1 ? 777 : slice == 777 ? 9000 : 9001) {
         struct board *b = protected_board(0);
         struct cpu *c = b->cpu;
-        for (unsigned i = 0; i < 8192; i++) board_poke(b, DATA + i, 1, i * 7 + (i >> 8));
+        for (unsigned i = 0; i < 8192; i++)
+            board_poke(b, DATA + i, 1, i * 7 + (i >> 8));
         board_put(b, CODE, "f3 a5 90 90");
         c->s.gpr[RSI] = DATA + 2;
         c->s.gpr[RDI] = DATA + 10; /* overlaps: a pattern of 8 bytes spreads */
@@ -586,17 +611,26 @@ static void rep_is_interruptible(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(real_int_iret),       cmocka_unit_test(int_from_user),
-        cmocka_unit_test(int_gate_dpl),        cmocka_unit_test(double_and_triple_fault),
-        cmocka_unit_test(call_gate_and_return), cmocka_unit_test(inner_data_is_dropped),
-        cmocka_unit_test(selector_faults),     cmocka_unit_test(task_switch_and_back),
-        cmocka_unit_test(v86_round_trip),      cmocka_unit_test(long_int_iretq),
-        cmocka_unit_test(long_ist_double_fault), cmocka_unit_test(syscall_sysret),
-        cmocka_unit_test(sti_shadow),          cmocka_unit_test(nmi_blocks_until_iret),
-        cmocka_unit_test(single_step),         cmocka_unit_test(code_breakpoint_and_rf),
-        cmocka_unit_test(mov_ss_holds_debug_trap), cmocka_unit_test(io_permission),
-        cmocka_unit_test(rep_movs),            cmocka_unit_test(repe_cmps_and_scas),
-        cmocka_unit_test(rep_is_interruptible)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(real_int_iret),
+                                       cmocka_unit_test(int_from_user),
+                                       cmocka_unit_test(int_gate_dpl),
+                                       cmocka_unit_test(double_and_triple_fault),
+                                       cmocka_unit_test(call_gate_and_return),
+                                       cmocka_unit_test(inner_data_is_dropped),
+                                       cmocka_unit_test(selector_faults),
+                                       cmocka_unit_test(task_switch_and_back),
+                                       cmocka_unit_test(v86_round_trip),
+                                       cmocka_unit_test(long_int_iretq),
+                                       cmocka_unit_test(long_ist_double_fault),
+                                       cmocka_unit_test(syscall_sysret),
+                                       cmocka_unit_test(sti_shadow),
+                                       cmocka_unit_test(nmi_blocks_until_iret),
+                                       cmocka_unit_test(single_step),
+                                       cmocka_unit_test(code_breakpoint_and_rf),
+                                       cmocka_unit_test(mov_ss_holds_debug_trap),
+                                       cmocka_unit_test(io_permission),
+                                       cmocka_unit_test(rep_movs),
+                                       cmocka_unit_test(repe_cmps_and_scas),
+                                       cmocka_unit_test(rep_is_interruptible)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,8 +95,8 @@ static void page_faults(void)
     __asm__ volatile("invlpg (%0)" ::"r"(a) : "memory");
 }
 
-static int db_count;
-static uint64_t db_rip[8], db_dr6[8];
+static volatile int db_count;
+static volatile uint64_t db_rip[8], db_dr6[8];
 static bool on_db(struct exception_frame *f)
 {
     uint64_t dr6;

@@ -5,6 +5,7 @@
 #include "cpu/isa/decode_operand.h"
 #include "cpu/isa/table.h"
 #include "cpu/mem.h"
+#include "cpu/quirk.h"
 
 static bool is_gpr_kind(unsigned k) { return k == K_RM || k == K_REG || k == K_RMREG || k == K_OPREG; }
 
@@ -242,6 +243,7 @@ static void decode_env_of(const struct cpu *c, uint32_t mode, struct decode_env 
 {
     env->mode = mode & MODE_CODE;
     env->real_or_v86 = (mode & MODE_NOPROT) != 0;
+    env->branch_opsize16 = cpu_quirk(c, QUIRK_BRANCH_OPSIZE16_64);
     env->features = c->features;
 }
 

@@ -261,7 +261,8 @@ static uint32_t effective_size(const struct insn_row *row, const struct decode_e
     /* A mandatory 66 is not an operand-size prefix. */
     bool p66 = in->opsize_prefix && row->pfx != PFX_P66;
     if (env->mode == DECODE_64) {
-        if (row->attr & A_FORCE64) return 8;
+        bool shortened = p66 && row->attr & A_BRANCH && env->branch_opsize16 && !(in->rex & 8);
+        if (row->attr & A_FORCE64) return shortened ? 2 : 8;
         if (in->rex & 8 && !(row->attr & A_NOREX)) return 8;
         if (p66) return 2;
         return row->attr & A_DEF64 ? 8 : 4;

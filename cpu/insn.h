@@ -48,7 +48,7 @@ enum insn_attr {
     A_NO64 = 1 << 2,     /* #UD in 64-bit mode */
     A_ONLY64 = 1 << 3,   /* #UD outside 64-bit mode */
     A_DEF64 = 1 << 4,    /* operand size defaults to 64 in 64-bit mode (66 gives 16) */
-    A_FORCE64 = 1 << 5,  /* operand size is 64 in 64-bit mode whatever the prefixes */
+    A_FORCE64 = 1 << 5,  /* operand size is 64 in 64-bit mode whatever the prefixes; near branches: see decode_env */
     A_PROT = 1 << 6,     /* #UD in real and virtual-8086 mode */
     A_CPL0 = 1 << 7,     /* #GP(0) unless CPL 0, checked before the intercept */
     A_SOLO = 1 << 8,     /* a block of its own: exact RIP and time, boundary check after it */
@@ -135,6 +135,7 @@ enum decode_status {
 struct decode_env {
     uint32_t mode; /* enum decode_mode */
     bool real_or_v86;
+    bool branch_opsize16; /* 66 shortens near branches in 64-bit mode (quirk.h) */
     const uint64_t *features;
 };
 enum decode_status insn_decode(const struct decode_env *env, const uint8_t *bytes, uint32_t avail,

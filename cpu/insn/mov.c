@@ -206,7 +206,9 @@ static void set_zf(struct cpu *c, bool zf)
 }
 static bool cmpxchg16b(struct cpu *c, const struct uop *u)
 {
-    uint64_t ea = u_ea(c, u), v[2], w[2];
+    uint64_t ea = u_ea(c, u), v[2], w[2], lin;
+    if (!seg_linear(c, u_seg(u), ea, 16, ACC_WRITE, &lin)) return false;
+    if (lin & 15) return cpu_raise_error(c, VEC_GP, 0);
     if (!mem_probe_write(c, u_seg(u), ea, 16) || !mem_read128(c, u_seg(u), ea, true, v)) return false;
     bool equal = v[0] == R64(RAX) && v[1] == R64(RDX);
     w[0] = equal ? R64(RBX) : v[0];

@@ -11,6 +11,7 @@
 #include "cpu/engine.h"
 #include "cpu/event.h"
 #include "cpu/mem.h"
+#include "cpu/quirk.h"
 
 enum { RAM_SIZE = 1 << 20, TABLES = 0x80000 };
 
@@ -127,6 +128,10 @@ bool ours_open(const uint64_t *features, bool like_unicorn)
     build_tables();
     our.cpu = cpu_create(0, &oracle_model, features, &our.bus, NULL);
     if (!our.cpu) return false;
+#if defined(__x86_64__)
+    /* The host engine compares with a processor of one family or the other. */
+    if (!like_unicorn && __builtin_cpu_is("amd")) our.cpu->quirks = QUIRKS_ALL;
+#endif
     our.ops = virt_bare;
     our.ops.exception = catch_exception;
     our.cpu->virt = &our.ops;

@@ -18,12 +18,12 @@ uint64_t cpu_cr4_valid(const struct cpu *c)
         uint8_t feature;
         uint32_t bits;
     } rows[] = {
-        {FEAT_VME, CR4_VME | CR4_PVI}, {FEAT_TSC, CR4_TSD},          {FEAT_DE, CR4_DE},
-        {FEAT_PSE, CR4_PSE},           {FEAT_PAE, CR4_PAE},          {FEAT_MCE, CR4_MCE},
-        {FEAT_PGE, CR4_PGE},           {FEAT_BASE, CR4_PCE},         {FEAT_FXSR, CR4_OSFXSR},
-        {FEAT_SSE, CR4_OSXMMEXCPT},    {FEAT_UMIP, CR4_UMIP},        {FEAT_LA57, CR4_LA57},
+        {FEAT_VME, CR4_VME | CR4_PVI}, {FEAT_TSC, CR4_TSD},           {FEAT_DE, CR4_DE},
+        {FEAT_PSE, CR4_PSE},           {FEAT_PAE, CR4_PAE},           {FEAT_MCE, CR4_MCE},
+        {FEAT_PGE, CR4_PGE},           {FEAT_BASE, CR4_PCE},          {FEAT_FXSR, CR4_OSFXSR},
+        {FEAT_SSE, CR4_OSXMMEXCPT},    {FEAT_UMIP, CR4_UMIP},         {FEAT_LA57, CR4_LA57},
         {FEAT_VMX, CR4_VMXE},          {FEAT_FSGSBASE, CR4_FSGSBASE}, {FEAT_PCID, CR4_PCIDE},
-        {FEAT_XSAVE, CR4_OSXSAVE},     {FEAT_SMEP, CR4_SMEP},        {FEAT_SMAP, CR4_SMAP},
+        {FEAT_XSAVE, CR4_OSXSAVE},     {FEAT_SMEP, CR4_SMEP},         {FEAT_SMAP, CR4_SMAP},
         {FEAT_PKU, CR4_PKE},           {FEAT_PKS, CR4_PKS},
     };
     uint64_t bits = 0;
@@ -34,9 +34,9 @@ uint64_t cpu_cr4_valid(const struct cpu *c)
 
 uint64_t cpu_efer_valid(const struct cpu *c)
 {
-    return (has_feature(c, FEAT_SYSCALL) ? EFER_SCE : 0) | (has_feature(c, FEAT_LM) ? EFER_LME | EFER_LMA : 0) |
-           (has_feature(c, FEAT_NX) ? EFER_NXE : 0) | (has_feature(c, FEAT_SVM) ? EFER_SVME : 0) |
-           (has_feature(c, FEAT_FFXSR) ? EFER_FFXSR : 0);
+    return (has_feature(c, FEAT_SYSCALL) ? EFER_SCE : 0) |
+           (has_feature(c, FEAT_LM) ? EFER_LME | EFER_LMA : 0) | (has_feature(c, FEAT_NX) ? EFER_NXE : 0) |
+           (has_feature(c, FEAT_SVM) ? EFER_SVME : 0) | (has_feature(c, FEAT_FFXSR) ? EFER_FFXSR : 0);
 }
 
 void cpu_update_lma(struct cpu *c)
@@ -68,7 +68,8 @@ bool cpu_write_cr0(struct cpu *c, uint64_t value)
     if (c->ext != NULL && c->ext->cr_write_allowed != NULL && !c->ext->cr_write_allowed(c, 0, value))
         return gp(c);
     bool pae = (value & CR0_PG) != 0 && (c->s.cr4 & CR4_PAE) != 0 && (c->s.efer & EFER_LME) == 0;
-    if (pae && ((value ^ old) & (CR0_CD | CR0_NW | CR0_PG)) != 0 && !mmu_load_pdpte(c, c->s.cr3)) return false;
+    if (pae && ((value ^ old) & (CR0_CD | CR0_NW | CR0_PG)) != 0 && !mmu_load_pdpte(c, c->s.cr3))
+        return false;
 
     c->s.cr0 = value;
     cpu_update_lma(c);

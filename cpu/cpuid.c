@@ -27,7 +27,8 @@ static const struct {
 static void add_features(const struct cpu *c, uint32_t leaf, uint32_t sub, uint32_t regs[4])
 {
     for (unsigned i = FEAT_BASE + 1; i < FEAT_COUNT; i++)
-        if (feature_bits[i].leaf == leaf && feature_bits[i].sub == sub && has_feature(c, feature_bits[i].feature))
+        if (feature_bits[i].leaf == leaf && feature_bits[i].sub == sub &&
+            has_feature(c, feature_bits[i].feature))
             regs[feature_bits[i].reg] |= 1u << feature_bits[i].bit;
 }
 
@@ -39,7 +40,8 @@ static unsigned cores_of(const struct cpu *c) { return at_least_1(c->topology.co
 static unsigned width(unsigned n)
 {
     unsigned w = 0;
-    while ((1u << w) < n) w++;
+    while ((1u << w) < n)
+        w++;
     return w;
 }
 
@@ -142,7 +144,8 @@ static void leaf_brand(const struct cpu *c, uint32_t index, uint32_t regs[4])
     char text[48] = {0};
     strncpy(text, c->model->brand, sizeof text - 1);
     for (unsigned r = 0; r < 4; r++)
-        for (unsigned i = 0; i < 4; i++) regs[r] |= (uint32_t)(uint8_t)text[index * 16 + r * 4 + i] << (8 * i);
+        for (unsigned i = 0; i < 4; i++)
+            regs[r] |= (uint32_t)(uint8_t)text[index * 16 + r * 4 + i] << (8 * i);
 }
 
 static uint32_t cache_kbytes(const struct cache_info *i) { return i->sets * i->ways / 16; }
@@ -183,7 +186,8 @@ static void leaf_extended(const struct cpu *c, uint32_t leaf, uint32_t sub, uint
     case 0x80000004: leaf_brand(c, leaf - 0x80000002, regs); break;
     case 0x80000005:
         if (amd) {
-            set(regs, 0xff40ff40, 0xff40ff40, cache_kbytes(&m->cache[0]) << 24 | (uint32_t)m->cache[0].ways << 16 | 0x140,
+            set(regs, 0xff40ff40, 0xff40ff40,
+                cache_kbytes(&m->cache[0]) << 24 | (uint32_t)m->cache[0].ways << 16 | 0x140,
                 cache_kbytes(&m->cache[1]) << 24 | (uint32_t)m->cache[1].ways << 16 | 0x140);
         }
         break;

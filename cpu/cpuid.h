@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* CPU models and what CPUID says of them. A model is a named set of features (feature.def) with its
- * signature, address widths and cache geometry; models.def has one row a model. SDM 2A CPUID, APM 3 app. E. */
+ * signature, address widths and cache geometry; models.def has one row a model. SDM 2A CPUID, APM 3 app. E.
+ */
 #ifndef UV_CPU_CPUID_H
 #define UV_CPU_CPUID_H
 

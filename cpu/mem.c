@@ -57,12 +57,14 @@ static void mmio_write(struct cpu *c, uint64_t hpa, uint32_t size, uint64_t v)
 static uint64_t load_bytes(const uint8_t *p, uint32_t n)
 {
     uint64_t v = 0;
-    for (uint32_t i = 0; i < n; i++) v |= (uint64_t)p[i] << (8 * i);
+    for (uint32_t i = 0; i < n; i++)
+        v |= (uint64_t)p[i] << (8 * i);
     return v;
 }
 static void store_bytes(uint8_t *p, uint32_t n, uint64_t v)
 {
-    for (uint32_t i = 0; i < n; i++) p[i] = (uint8_t)(v >> (8 * i));
+    for (uint32_t i = 0; i < n; i++)
+        p[i] = (uint8_t)(v >> (8 * i));
 }
 
 static void ram_written(struct cpu *c, uint64_t hpa, uint32_t n)
@@ -137,7 +139,8 @@ static bool want_exact(struct cpu *c)
 }
 
 /* One piece, inside one page. acc: MEM_R, MEM_W or both. */
-static bool locate(struct cpu *c, uint64_t lin, uint32_t size, unsigned index, unsigned acc, struct mem_piece *p)
+static bool locate(struct cpu *c, uint64_t lin, uint32_t size, unsigned index, unsigned acc,
+                   struct mem_piece *p)
 {
     const struct tlb_entry *e = tlb_slot_of(c, index, lin);
     p->lin = lin;
@@ -171,7 +174,8 @@ static uint64_t next_page(const struct cpu *c, uint64_t lin)
 }
 
 /* All pieces of an access of at most a page: one or two. */
-static bool locate_all(struct cpu *c, uint64_t lin, uint32_t n, unsigned index, unsigned acc, struct mem_piece p[2])
+static bool locate_all(struct cpu *c, uint64_t lin, uint32_t n, unsigned index, unsigned acc,
+                       struct mem_piece p[2])
 {
     uint32_t room = PAGE_SIZE - ((uint32_t)lin & (PAGE_SIZE - 1)), first = n < room ? n : room;
     p[1].size = 0;
@@ -319,7 +323,8 @@ void mem_update_window(struct cpu *c, unsigned seg)
 
 void mem_update_windows(struct cpu *c)
 {
-    for (unsigned seg = 0; seg < SEG_COUNT; seg++) mem_update_window(c, seg);
+    for (unsigned seg = 0; seg < SEG_COUNT; seg++)
+        mem_update_window(c, seg);
 }
 
 bool seg_linear(struct cpu *c, unsigned seg, uint64_t off, uint32_t n, enum access acc, uint64_t *lin)

@@ -72,11 +72,12 @@ bool lin_debug_translate(struct cpu *c, uint64_t lin, uint64_t *gpa, uint64_t *h
 
 /* Invalidation. Tags: the TLB is tagged by (vpid/asid tag, PCID, second-stage root); `tag` is
  * cpu->tlb_tag. Stale entries stay exactly until an architectural invalidation (or eviction). */
-void tlb_flush_all(struct cpu *c);                 /* every tag, global pages too */
+void tlb_flush_all(struct cpu *c); /* every tag, global pages too */
 void tlb_flush_tag(struct cpu *c, uint32_t tag, bool keep_global);
 void tlb_flush_pcid(struct cpu *c, uint32_t tag, uint32_t pcid, bool keep_global);
 void tlb_flush_page(struct cpu *c, uint32_t tag, uint64_t lin, int pcid); /* pcid -1: all and global */
-void tlb_flush_second_stage(struct cpu *c, uint64_t root); /* guest-physical and combined mappings; root ~0: all */
+void tlb_flush_second_stage(struct cpu *c,
+                            uint64_t root); /* guest-physical and combined mappings; root ~0: all */
 /* CR0/CR3/CR4/EFER/PKRU/PKRS/CPL/RFLAGS.AC/DR7/second-stage/tag changed: recompute derived translation
  * state. Invalidates nothing architectural. */
 void mmu_update(struct cpu *c);

@@ -72,30 +72,30 @@ void mem_rmw_commit_slow(struct cpu *c, uint32_t size, uint64_t v);
 bool mem_read128_slow(struct cpu *c, unsigned seg, uint64_t off, bool align16); /* c->mem_value[0..1] */
 bool mem_write128_slow(struct cpu *c, unsigned seg, uint64_t off, bool align16, uint64_t lo, uint64_t hi);
 
-#define MEM_ACCESS(bits)                                                                                     \
-    MEM_INLINE bool mem_read##bits(struct cpu *c, unsigned seg, uint64_t off, uint##bits##_t *v)             \
-    {                                                                                                        \
-        const struct seg_window *w = &c->win[seg];                                                           \
-        uint64_t lin = w->base + off;                                                                        \
-        const struct tlb_entry *e = tlb_slot(c, lin);                                                        \
-        if (LIKELY(off + bits / 8 <= w->read_top && e->read == tlb_want(c, lin + bits / 8 - 1))) {           \
-            *v = (uint##bits##_t)host_load(tlb_host(e, lin), bits / 8);                                      \
-            return true;                                                                                     \
-        }                                                                                                    \
-        if (!mem_read_slow(c, seg, off, bits / 8)) return false;                                             \
-        *v = (uint##bits##_t)c->mem_value[0];                                                                \
-        return true;                                                                                         \
-    }                                                                                                        \
-    MEM_INLINE bool mem_write##bits(struct cpu *c, unsigned seg, uint64_t off, uint##bits##_t v)             \
-    {                                                                                                        \
-        const struct seg_window *w = &c->win[seg];                                                           \
-        uint64_t lin = w->base + off;                                                                        \
-        const struct tlb_entry *e = tlb_slot(c, lin);                                                        \
-        if (LIKELY(off + bits / 8 <= w->write_top && e->write == tlb_want(c, lin + bits / 8 - 1))) {         \
-            host_store(tlb_host(e, lin), bits / 8, v);                                                       \
-            return true;                                                                                     \
-        }                                                                                                    \
-        return mem_write_slow(c, seg, off, bits / 8, v);                                                     \
+#define MEM_ACCESS(bits)                                                                             \
+    MEM_INLINE bool mem_read##bits(struct cpu *c, unsigned seg, uint64_t off, uint##bits##_t *v)     \
+    {                                                                                                \
+        const struct seg_window *w = &c->win[seg];                                                   \
+        uint64_t lin = w->base + off;                                                                \
+        const struct tlb_entry *e = tlb_slot(c, lin);                                                \
+        if (LIKELY(off + bits / 8 <= w->read_top && e->read == tlb_want(c, lin + bits / 8 - 1))) {   \
+            *v = (uint##bits##_t)host_load(tlb_host(e, lin), bits / 8);                              \
+            return true;                                                                             \
+        }                                                                                            \
+        if (!mem_read_slow(c, seg, off, bits / 8)) return false;                                     \
+        *v = (uint##bits##_t)c->mem_value[0];                                                        \
+        return true;                                                                                 \
+    }                                                                                                \
+    MEM_INLINE bool mem_write##bits(struct cpu *c, unsigned seg, uint64_t off, uint##bits##_t v)     \
+    {                                                                                                \
+        const struct seg_window *w = &c->win[seg];                                                   \
+        uint64_t lin = w->base + off;                                                                \
+        const struct tlb_entry *e = tlb_slot(c, lin);                                                \
+        if (LIKELY(off + bits / 8 <= w->write_top && e->write == tlb_want(c, lin + bits / 8 - 1))) { \
+            host_store(tlb_host(e, lin), bits / 8, v);                                               \
+            return true;                                                                             \
+        }                                                                                            \
+        return mem_write_slow(c, seg, off, bits / 8, v);                                             \
     }
 MEM_ACCESS(8)
 MEM_ACCESS(16)
@@ -131,7 +131,8 @@ MEM_INLINE bool mem_read128(struct cpu *c, unsigned seg, uint64_t off, bool alig
     const struct seg_window *w = &c->win[seg];
     uint64_t lin = w->base + off;
     const struct tlb_entry *e = tlb_slot(c, lin);
-    if (LIKELY(off + 16 <= w->read_top && e->read == tlb_want(c, lin + 15) && !(align16 && (lin & 15) != 0))) {
+    if (LIKELY(off + 16 <= w->read_top && e->read == tlb_want(c, lin + 15) &&
+               !(align16 && (lin & 15) != 0))) {
         v[0] = host_load(tlb_host(e, lin), 8);
         v[1] = host_load(tlb_host(e, lin) + 8, 8);
         return true;
@@ -147,7 +148,8 @@ MEM_INLINE bool mem_write128(struct cpu *c, unsigned seg, uint64_t off, bool ali
     const struct seg_window *w = &c->win[seg];
     uint64_t lin = w->base + off;
     const struct tlb_entry *e = tlb_slot(c, lin);
-    if (LIKELY(off + 16 <= w->write_top && e->write == tlb_want(c, lin + 15) && !(align16 && (lin & 15) != 0))) {
+    if (LIKELY(off + 16 <= w->write_top && e->write == tlb_want(c, lin + 15) &&
+               !(align16 && (lin & 15) != 0))) {
         host_store(tlb_host(e, lin), 8, v[0]);
         host_store(tlb_host(e, lin) + 8, 8, v[1]);
         return true;

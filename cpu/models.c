@@ -14,8 +14,17 @@
 #define IN2(f) IN_WORD(2, f)
 _Static_assert(FEAT_COUNT <= 192, "another word in models.c");
 
-#define MODEL(name, vendor, signature, leaf, ext, ucode, phys, set, caches, brand)                           \
-    {name, brand, VENDOR_##vendor, signature, leaf, ext, ucode, phys, 57, {0 set(IN0), 0 set(IN1), 0 set(IN2)}, \
+#define MODEL(name, vendor, signature, leaf, ext, ucode, phys, set, caches, brand) \
+    {name,                                                                         \
+     brand,                                                                        \
+     VENDOR_##vendor,                                                              \
+     signature,                                                                    \
+     leaf,                                                                         \
+     ext,                                                                          \
+     ucode,                                                                        \
+     phys,                                                                         \
+     57,                                                                           \
+     {0 set(IN0), 0 set(IN1), 0 set(IN2)},                                         \
      {caches}},
 const struct cpu_model cpu_models[] = {
 #include "cpu/models.def"
@@ -44,7 +53,10 @@ static const char *const absent[] = {
 #undef ABSENT
 };
 
-const char *cpu_feature_name(unsigned feature) { return feature < FEAT_COUNT ? feature_names[feature] : NULL; }
+const char *cpu_feature_name(unsigned feature)
+{
+    return feature < FEAT_COUNT ? feature_names[feature] : NULL;
+}
 
 bool cpu_model_alias(unsigned index, const char **alias, const char **name)
 {
@@ -75,7 +87,8 @@ static bool same_name(const char *a, const char *b, size_t b_len)
 static unsigned edit_distance(const char *a, const char *b)
 {
     unsigned row[64], n = (unsigned)strlen(b);
-    for (unsigned j = 0; j <= n; j++) row[j] = j;
+    for (unsigned j = 0; j <= n; j++)
+        row[j] = j;
     for (unsigned i = 1; a[i - 1] != 0; i++) {
         unsigned diagonal = row[0];
         row[0] = i;
@@ -140,7 +153,8 @@ static bool is_absent(const char *name, size_t len)
 /* Options of other programs that change nothing here. */
 static bool is_neutral(const char *name, size_t len)
 {
-    static const char *const names[] = {"check", "enforce", "migratable", "host-phys-bits", "kvm", "l3-cache"};
+    static const char *const names[] = {"check",          "enforce", "migratable",
+                                        "host-phys-bits", "kvm",     "l3-cache"};
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
         if (same_name(names[i], name, len)) return true;
     return false;
@@ -151,17 +165,21 @@ static bool fail_nearest(char *err, size_t errlen, const char *what, const char 
     struct nearest n = {.name = NULL};
     squeeze(name, len, n.want);
     if (model) {
-        for (unsigned i = 0; i < cpu_model_count; i++) nearest_try(&n, cpu_models[i].name);
-        for (unsigned i = 0; i < ALIASES; i++) nearest_try(&n, aliases[i].alias);
+        for (unsigned i = 0; i < cpu_model_count; i++)
+            nearest_try(&n, cpu_models[i].name);
+        for (unsigned i = 0; i < ALIASES; i++)
+            nearest_try(&n, aliases[i].alias);
     } else {
-        for (unsigned i = 0; i < FEAT_COUNT; i++) nearest_try(&n, feature_names[i]);
+        for (unsigned i = 0; i < FEAT_COUNT; i++)
+            nearest_try(&n, feature_names[i]);
     }
     snprintf(err, errlen, "unknown CPU %s '%.*s', nearest is '%s'", what, (int)(len < 80 ? len : 80), name,
              n.name != NULL ? n.name : "");
     return false;
 }
 
-static bool apply(const struct cpu_model *m, uint64_t *features, const char *at, size_t len, char *err, size_t errlen)
+static bool apply(const struct cpu_model *m, uint64_t *features, const char *at, size_t len, char *err,
+                  size_t errlen)
 {
     bool on = true;
     if (len != 0 && (*at == '+' || *at == '-')) {
@@ -182,7 +200,8 @@ static bool apply(const struct cpu_model *m, uint64_t *features, const char *at,
             }
             if (same_name("on", value, n) || same_name("true", value, n) || same_name("yes", value, n)) {
                 on = true;
-            } else if (same_name("off", value, n) || same_name("false", value, n) || same_name("no", value, n)) {
+            } else if (same_name("off", value, n) || same_name("false", value, n) ||
+                       same_name("no", value, n)) {
                 on = false;
             } else {
                 snprintf(err, errlen, "CPU feature '%.*s': expected on or off, not '%.*s'", (int)len, at,
@@ -218,10 +237,12 @@ static bool consistent(const struct cpu_model *m, const uint64_t *features, char
     static const struct {
         uint16_t feature, needs;
     } rules[] = {
-        {FEAT_LM, FEAT_PAE},     {FEAT_LA57, FEAT_LM},    {FEAT_SSE, FEAT_FXSR},    {FEAT_SSE2, FEAT_SSE},
-        {FEAT_PKU, FEAT_LM},     {FEAT_PKS, FEAT_LM},     {FEAT_PCID, FEAT_LM},     {FEAT_XSAVEOPT, FEAT_XSAVE},
-        {FEAT_VMX, FEAT_LM},     {FEAT_SVM, FEAT_LM},     {FEAT_XSAVEC, FEAT_XSAVE}, {FEAT_XSAVES, FEAT_XSAVEC},
-        {FEAT_LM, FEAT_MSR},     {FEAT_X2APIC, FEAT_APIC}, {FEAT_TSC_DEADLINE, FEAT_APIC}, {FEAT_PKU, FEAT_XSAVE},
+        {FEAT_LM, FEAT_PAE},    {FEAT_LA57, FEAT_LM},        {FEAT_SSE, FEAT_FXSR},
+        {FEAT_SSE2, FEAT_SSE},  {FEAT_PKU, FEAT_LM},         {FEAT_PKS, FEAT_LM},
+        {FEAT_PCID, FEAT_LM},   {FEAT_XSAVEOPT, FEAT_XSAVE}, {FEAT_VMX, FEAT_LM},
+        {FEAT_SVM, FEAT_LM},    {FEAT_XSAVEC, FEAT_XSAVE},   {FEAT_XSAVES, FEAT_XSAVEC},
+        {FEAT_LM, FEAT_MSR},    {FEAT_X2APIC, FEAT_APIC},    {FEAT_TSC_DEADLINE, FEAT_APIC},
+        {FEAT_PKU, FEAT_XSAVE},
     };
     for (unsigned i = 0; i < sizeof rules / sizeof rules[0]; i++) {
         unsigned f = rules[i].feature, n = rules[i].needs;

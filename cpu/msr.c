@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* RDMSR and WRMSR behind the instruction: which registers exist on this model, what they hold, which values
- * are #GP(0). SDM 4 ch. 2, SDM 3A 12.11 (MTRRs), 12.12 (PAT), 16.3 (machine check), 18.17 (TSC); APM 2 app. A. */
+ * are #GP(0). SDM 4 ch. 2, SDM 3A 12.11 (MTRRs), 12.12 (PAT), 16.3 (machine check), 18.17 (TSC); APM 2 app.
+ * A. */
 #include "cpu/msr.h"
 
 #include "cpu/control.h"
@@ -28,7 +29,10 @@ struct msr_row {
 };
 
 static bool intel(const struct cpu *c) { return c->model->vendor == VENDOR_INTEL; }
-static uint64_t *slot(struct cpu *c, const struct msr_row *row, uint32_t i) { return &c->s.msr_file[row->slot + i]; }
+static uint64_t *slot(struct cpu *c, const struct msr_row *row, uint32_t i)
+{
+    return &c->s.msr_file[row->slot + i];
+}
 
 /* --- Kinds --- */
 
@@ -76,24 +80,24 @@ static bool write_WONLY(struct cpu *c, const struct msr_row *row, uint32_t i, ui
     return (v & ~row->mask) == 0;
 }
 
-#define READ(name) \
+#define READ(name)                                                                            \
     static bool read_##name(struct cpu *c, const struct msr_row *row __attribute__((unused)), \
                             uint32_t i __attribute__((unused)), uint64_t *v)
-#define WRITE(name) \
+#define WRITE(name)                                                                            \
     static bool write_##name(struct cpu *c, const struct msr_row *row __attribute__((unused)), \
                              uint32_t i __attribute__((unused)), uint64_t v)
 /* A register that is a member of struct cpu_state and takes the values for which `ok` holds. */
-#define FIELD(name, member, ok)     \
-    READ(name)                      \
-    {                               \
-        *v = c->s.member;           \
-        return true;                \
-    }                               \
-    WRITE(name)                     \
-    {                               \
-        if (!(ok)) return false;    \
-        c->s.member = v;            \
-        return true;                \
+#define FIELD(name, member, ok)  \
+    READ(name)                   \
+    {                            \
+        *v = c->s.member;        \
+        return true;             \
+    }                            \
+    WRITE(name)                  \
+    {                            \
+        if (!(ok)) return false; \
+        c->s.member = v;         \
+        return true;             \
     }
 
 /* --- Time --- */
@@ -145,7 +149,10 @@ WRITE(FEATURE_CONTROL)
     return true;
 }
 
-static bool has_ibpb(const struct cpu *c) { return has_feature(c, FEAT_SPEC_CTRL) || has_feature(c, FEAT_IBPB); }
+static bool has_ibpb(const struct cpu *c)
+{
+    return has_feature(c, FEAT_SPEC_CTRL) || has_feature(c, FEAT_IBPB);
+}
 
 static uint64_t spec_ctrl_valid(const struct cpu *c)
 {
@@ -268,7 +275,10 @@ static bool all_types_valid(uint64_t v, bool uc_minus)
 }
 FIELD(PAT, pat, all_types_valid(v, true))
 
-static uint64_t address_bits(const struct cpu *c) { return ((UINT64_C(1) << c->phys_bits) - 1) & ~UINT64_C(0xfff); }
+static uint64_t address_bits(const struct cpu *c)
+{
+    return ((UINT64_C(1) << c->phys_bits) - 1) & ~UINT64_C(0xfff);
+}
 
 #define read_MTRR_VARIABLE read_STORE
 WRITE(MTRR_VARIABLE)
@@ -379,9 +389,9 @@ enum { V_ANY, V_INTEL, V_AMD };
 #define PICK_FN(name, rw) rw##_##name
 
 static const struct msr_row rows[] = {
-#define MSR(name, first, count, vendor, feature, kind, reset, mask)                                    \
-    {#name, first, count, MSR_SLOT_##name, V_##vendor, FEAT_##feature, reset, mask, PICK_##kind(name, read), \
-     PICK_##kind(name, write)},
+#define MSR(name, first, count, vendor, feature, kind, reset, mask)     \
+    {#name,          first, count, MSR_SLOT_##name,         V_##vendor, \
+     FEAT_##feature, reset, mask,  PICK_##kind(name, read), PICK_##kind(name, write)},
 #include "cpu/msr.def"
 #undef MSR
 };
@@ -417,14 +427,16 @@ void msr_reset(struct cpu *c)
 {
     memset(c->s.msr_file, 0, sizeof c->s.msr_file);
     for (unsigned k = 0; k < ROWS; k++)
-        for (uint32_t i = 0; i < rows[k].count; i++) c->s.msr_file[rows[k].slot + i] = rows[k].reset;
+        for (uint32_t i = 0; i < rows[k].count; i++)
+            c->s.msr_file[rows[k].slot + i] = rows[k].reset;
     c->s.pat = UINT64_C(0x0007040600070406);
     c->s.misc_enable = c->s.msr_file[MSR_SLOT_MISC_ENABLE];
 }
 
 static bool is_apic(uint32_t index)
 {
-    return index == MSR_APIC_BASE || index == MSR_TSC_DEADLINE || (index >= MSR_X2APIC && index <= MSR_X2APIC_LAST);
+    return index == MSR_APIC_BASE || index == MSR_TSC_DEADLINE ||
+           (index >= MSR_X2APIC && index <= MSR_X2APIC_LAST);
 }
 
 static bool gp(struct cpu *c) { return cpu_raise_error(c, VEC_GP, 0); }

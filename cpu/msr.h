@@ -8,7 +8,7 @@
 /* Slots of msr_file. */
 enum msr_slot {
 #define MSR(name, first, count, vendor, feature, kind, reset, mask) \
-    MSR_SLOT_##name, MSR_SLOT_LAST_##name = MSR_SLOT_##name + (count) - 1,
+    MSR_SLOT_##name, MSR_SLOT_LAST_##name = MSR_SLOT_##name + (count)-1,
 #include "cpu/msr.def"
 #undef MSR
     MSR_SLOTS

@@ -7,15 +7,7 @@
 #include "cpu/insn.h"
 #include "cpu/mem.h"
 
-enum pte_bit {
-    PTE_P = 1,
-    PTE_W = 2,
-    PTE_U = 4,
-    PTE_A = 0x20,
-    PTE_D = 0x40,
-    PTE_PS = 0x80,
-    PTE_G = 0x100
-};
+enum pte_bit { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x80, PTE_G = 0x100 };
 #define PTE_NX (UINT64_C(1) << 63)
 #define BITS(hi, lo) ((~UINT64_C(0) >> (63 - (hi))) & ~((UINT64_C(1) << (lo)) - 1))
 
@@ -278,7 +270,8 @@ static void fill_l1(struct cpu *c, uint64_t lin, unsigned index, unsigned acc, c
     if ((flags & PAGE_RAM) == 0) return;
     struct tlb_entry *e = tlb_slot_of(c, index, lin);
     uint64_t tag = (lin & ~UINT64_C(0xfff)) | c->tlb_ctx;
-    uint64_t addend = (uint64_t)(uintptr_t)(c->bus->ram + (hpa & ~UINT64_C(0xfff))) - (lin & ~UINT64_C(0xfff));
+    uint64_t addend =
+        (uint64_t)(uintptr_t)(c->bus->ram + (hpa & ~UINT64_C(0xfff))) - (lin & ~UINT64_C(0xfff));
     uint32_t r = p->rights;
     e->read = e->write = e->exec = TLB_INVALID;
     e->addend = addend;

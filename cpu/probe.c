@@ -9,7 +9,8 @@
 static void update_mask(struct probe_bus *bus)
 {
     bus->mask = 0;
-    for (uint32_t i = 0; i < bus->count; i++) bus->mask |= bus->sub[i].mask;
+    for (uint32_t i = 0; i < bus->count; i++)
+        bus->mask |= bus->sub[i].mask;
 }
 
 bool probe_subscribe(struct probe_bus *bus, probe_fn *fn, void *opaque, uint64_t mask)

@@ -140,7 +140,8 @@ void tlb_select(struct cpu *c)
     if (v->flushes != t->flushes) {
         v->flushes = t->flushes;
         v->generation = ++t->generation;
-        if (t->generation == 0 && c->engine != NULL) engine_drop(c->engine); /* wrapped: no old number may match again */
+        if (t->generation == 0 && c->engine != NULL)
+            engine_drop(c->engine); /* wrapped: no old number may match again */
     }
     c->tlb_ctx = v->number;
     c->exec_generation = v->generation;
@@ -222,10 +223,7 @@ void tlb_mark(struct cpu *c, const struct tlb_page *p)
 
 /* --- Invalidation --- */
 
-static void l1_kill(struct tlb_entry *e)
-{
-    e->read = e->write = e->exec = TLB_INVALID;
-}
+static void l1_kill(struct tlb_entry *e) { e->read = e->write = e->exec = TLB_INVALID; }
 
 static bool tag_in(uint64_t tag, uint64_t page, unsigned shift)
 {
@@ -239,7 +237,8 @@ static void l1_kill_range(struct tlb *t, uint64_t lin, unsigned shift)
     for (int index = 0; index < MMU_INDEXES; index++) {
         for (unsigned i = 0; i < n; i++) {
             struct tlb_entry *e = &t->l1[index][((first >> 12) + i) & (TLB_L1_SIZE - 1)];
-            if (tag_in(e->read, first, shift) || tag_in(e->write, first, shift) || tag_in(e->exec, first, shift))
+            if (tag_in(e->read, first, shift) || tag_in(e->write, first, shift) ||
+                tag_in(e->exec, first, shift))
                 l1_kill(e);
         }
     }
@@ -335,7 +334,8 @@ void tlb_drop_l1(struct cpu *c)
 void tlb_protect_all(struct cpu *c)
 {
     for (int index = 0; index < MMU_INDEXES; index++)
-        for (int i = 0; i < TLB_L1_SIZE; i++) c->tlb->l1[index][i].write = TLB_INVALID;
+        for (int i = 0; i < TLB_L1_SIZE; i++)
+            c->tlb->l1[index][i].write = TLB_INVALID;
 }
 
 static void protect_page(struct cpu *c, uint64_t host)

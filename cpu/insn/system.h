@@ -10,16 +10,17 @@
 
 enum outcome { DONE, FAULTED /* c->fault is set */, LEFT /* a virt op took the processor elsewhere */ };
 
-#define SYSTEM(name)                                                                                      \
-    static __attribute__((noinline)) enum outcome do_##name(struct cpu *c, const struct uop *u);          \
-    HANDLER_ALL(name)                                                                                     \
-    {                                                                                                     \
-        enum outcome o = do_##name(c, u);                                                                 \
-        if (UNLIKELY(o == FAULTED)) FAULT;                                                                \
-        if (UNLIKELY(o == LEFT)) EXITED;                                                                  \
-        NEXT;                                                                                             \
-    }                                                                                                     \
-    static enum outcome do_##name(struct cpu *c __attribute__((unused)), const struct uop *u __attribute__((unused)))
+#define SYSTEM(name)                                                                             \
+    static __attribute__((noinline)) enum outcome do_##name(struct cpu *c, const struct uop *u); \
+    HANDLER_ALL(name)                                                                            \
+    {                                                                                            \
+        enum outcome o = do_##name(c, u);                                                        \
+        if (UNLIKELY(o == FAULTED)) FAULT;                                                       \
+        if (UNLIKELY(o == LEFT)) EXITED;                                                         \
+        NEXT;                                                                                    \
+    }                                                                                            \
+    static enum outcome do_##name(struct cpu *c __attribute__((unused)),                         \
+                                  const struct uop *u __attribute__((unused)))
 
 static inline enum outcome raise(struct cpu *c, uint8_t vector)
 {

@@ -2,9 +2,9 @@
 /* System instructions beside the control registers: MSRs, time, CPUID, idle, TLB and cache control, XCR0,
  * protection keys, FS/GS bases, random numbers. Order of checks: #UD, privilege, intercept, values, memory
  * (SDM 3C 26.1.1); where a family differs there is a quirk. SDM 2A-2D under each name; APM 3. */
-#include "cpu/insn/system.h"
 #include "cpu/flags.h"
 #include "cpu/insn.h"
+#include "cpu/insn/system.h"
 #include "cpu/msr.h"
 #include "cpu/quirk.h"
 #include "cpu/xstate.h"
@@ -121,7 +121,7 @@ SYSTEM(monitor)
     return DONE;
 }
 
-/* MWAIT may end at any time (SDM 2B "MWAIT": implementation-dependent events). It does so at once when
+/* MWAIT may end early (SDM 2B "MWAIT", implementation-dependent events). It does so at once when
  * another processor might write the line or nothing else could end it; otherwise it waits for an event. */
 SYSTEM(mwait)
 {
@@ -141,10 +141,7 @@ SYSTEM(mwait)
     return DONE;
 }
 
-SYSTEM(umonitor)
-{
-    return outcome_of(arm_monitor(c, u_seg(u), address_in(c, u, u->dst)));
-}
+SYSTEM(umonitor) { return outcome_of(arm_monitor(c, u_seg(u), address_in(c, u, u->dst))); }
 
 /* UMWAIT and TPAUSE end at once; CF = 0: not because of IA32_UMWAIT_CONTROL. */
 SYSTEM(umwait)
@@ -197,7 +194,8 @@ SYSTEM(cache_line) { return outcome_of(mem_probe_read(c, u_seg(u), u_ea(c, u), 1
 SYSTEM(clzero)
 {
     static const uint8_t zero[LINE];
-    return outcome_of(mem_write_bytes(c, u_seg(u), address_in(c, u, RAX) & ~(uint64_t)(LINE - 1), zero, LINE));
+    return outcome_of(
+        mem_write_bytes(c, u_seg(u), address_in(c, u, RAX) & ~(uint64_t)(LINE - 1), zero, LINE));
 }
 
 /* --- XCR0 and protection keys --- */
@@ -217,7 +215,8 @@ SYSTEM(xsetbv)
     if (c->s.cpl != 0) return raise_gp(c);
     struct icpt_info info = {.number = R32(RCX), .value = edx_eax(c)};
     if (intercepted(c, u, ICPT_XSETBV, &info)) return LEFT;
-    if (info.number != 0 || (info.value & ~xstate_xcr0_mask(c)) != 0 || (info.value & 1) == 0) return raise_gp(c);
+    if (info.number != 0 || (info.value & ~xstate_xcr0_mask(c)) != 0 || (info.value & 1) == 0)
+        return raise_gp(c);
     c->s.xcr0 = info.value;
     return DONE;
 }

@@ -3,8 +3,8 @@
  * comes after #UD and the privilege check and before every check of the value; bits that the context owns
  * keep their value (virt_ops.cr_merge). SDM 2B "MOV - Move to/from Control Registers", "... Debug
  * Registers", SDM 3A 2.5, SDM 3B 18.2, SDM 3C 26.1.1; APM 2 15.9. */
-#include "cpu/insn/system.h"
 #include "cpu/insn.h"
+#include "cpu/insn/system.h"
 #include "cpu/quirk.h"
 
 static uint64_t merged(struct cpu *c, int cr, uint64_t value)
@@ -98,7 +98,8 @@ enum { DR7_GD = 1 << 13, DR7_FIXED = 0x400 };
 #define DR6_WRITABLE UINT64_C(0xe00f)
 
 /* #UD, privilege and general-detect checks with the intercept at the place that the model has for it. */
-static enum outcome debug_register_checks(struct cpu *c, const struct uop *u, enum icpt id, struct icpt_info *info)
+static enum outcome debug_register_checks(struct cpu *c, const struct uop *u, enum icpt id,
+                                          struct icpt_info *info)
 {
     unsigned n = info->number;
     if (n > 7) return raise(c, VEC_UD);

@@ -70,11 +70,11 @@ static void features_show_in_their_bits(void **state)
         open_cpu(cpu_models[i].name);
         cpu->s.seg[SEG_CS].ar |= AR_L; /* SYSCALL shows in 64-bit mode only, on one vendor */
         cpu->s.efer = EFER_LME | EFER_LMA;
-#define FEATURE(name, l, sub, reg, bit, option)                                                             \
-    if (FEAT_##name != FEAT_BASE && model_has_leaf(l)) {     \
-        enum { A, B, C, D };                                                                                \
-        bool shown = leaf(l, sub, reg) >> bit & 1;                                                          \
-        if (FEAT_##name != FEAT_CMP_LEGACY) assert_int_equal(shown, has_feature(cpu, FEAT_##name));         \
+#define FEATURE(name, l, sub, reg, bit, option)                                                     \
+    if (FEAT_##name != FEAT_BASE && model_has_leaf(l)) {                                            \
+        enum { A, B, C, D };                                                                        \
+        bool shown = leaf(l, sub, reg) >> bit & 1;                                                  \
+        if (FEAT_##name != FEAT_CMP_LEGACY) assert_int_equal(shown, has_feature(cpu, FEAT_##name)); \
     }
 #include "cpu/feature.def"
 #undef FEATURE
@@ -181,16 +181,25 @@ static void models_parse(void **state)
     static const struct {
         const char *spec, *says;
     } bad[] = {
-        {"skylake-sever", "skylake-server"}, {"max,+smep2", "smep"}, {"max,+avx", "avx"}, {"max,smep=maybe", "on or off"},
-        {"max,", "empty"},                   {"max,+", "empty"},     {"", "unknown"},     {"max,-pae", "needs"},
-        {"max,+svm", "svm"},                 {"epyc-rome,+vmx", "vmx"}, {"max,vendor=AuthenticAMD", "vendor"},
+        {"skylake-sever", "skylake-server"},
+        {"max,+smep2", "smep"},
+        {"max,+avx", "avx"},
+        {"max,smep=maybe", "on or off"},
+        {"max,", "empty"},
+        {"max,+", "empty"},
+        {"", "unknown"},
+        {"max,-pae", "needs"},
+        {"max,+svm", "svm"},
+        {"epyc-rome,+vmx", "vmx"},
+        {"max,vendor=AuthenticAMD", "vendor"},
     };
     for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_false(cpu_model_parse(bad[i].spec, &m, f, err, sizeof err));
         if (strstr(err, bad[i].says) == NULL) fail_msg("'%s': %s", bad[i].spec, err);
     }
     const char *alias, *name;
-    for (unsigned i = 0; cpu_model_alias(i, &alias, &name); i++) assert_non_null(cpu_model_find(alias));
+    for (unsigned i = 0; cpu_model_alias(i, &alias, &name); i++)
+        assert_non_null(cpu_model_find(alias));
     for (unsigned i = 0; i < cpu_model_count; i++)
         assert_true(cpu_model_parse(cpu_models[i].name, &m, f, err, sizeof err));
 }
@@ -396,10 +405,14 @@ static void reset_and_init(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(features_show_in_their_bits), cmocka_unit_test(leaves_of_the_first_vendor),
-        cmocka_unit_test(leaves_of_the_second_vendor), cmocka_unit_test(topology),
-        cmocka_unit_test(models_parse),                cmocka_unit_test(rows_ascend_and_do_not_overlap),
-        cmocka_unit_test(writes_follow_their_rules),   cmocka_unit_test(special_registers),
+        cmocka_unit_test(features_show_in_their_bits),
+        cmocka_unit_test(leaves_of_the_first_vendor),
+        cmocka_unit_test(leaves_of_the_second_vendor),
+        cmocka_unit_test(topology),
+        cmocka_unit_test(models_parse),
+        cmocka_unit_test(rows_ascend_and_do_not_overlap),
+        cmocka_unit_test(writes_follow_their_rules),
+        cmocka_unit_test(special_registers),
         cmocka_unit_test(reset_and_init),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,8 +146,8 @@ static void expect_gp(void)
 }
 
 /* SDM 3A 4.6.1 and 4.6.2, said once more in the manual's order. ~0: allowed. */
-static uint32_t manual_error(uint64_t entries[2], enum kind kind, bool user, bool ac, bool wp, bool smep, bool smap,
-                             bool nxe, uint32_t pkru, bool pke)
+static uint32_t manual_error(uint64_t entries[2], enum kind kind, bool user, bool ac, bool wp, bool smep,
+                             bool smap, bool nxe, uint32_t pkru, bool pke)
 {
     uint32_t e = (kind == WRITE ? 2 : 0) | (user ? 4 : 0) | (kind == FETCH && (nxe || smep) ? 16 : 0);
     for (int i = 0; i < 2; i++) {
@@ -176,7 +176,8 @@ static void rights_follow_the_manual(void **state)
     for (unsigned bits = 0; bits < 128; bits++) {
         bool wp = bits & 1, smep = bits & 2, smap = bits & 4, nxe = bits & 8, pke = bits & 16, ac = bits & 32;
         bool deny = bits & 64;
-        set_state(CR0_PG | (wp ? CR0_WP : 0), CR4_PAE | (smep ? CR4_SMEP : 0) | (smap ? CR4_SMAP : 0) | (pke ? CR4_PKE : 0),
+        set_state(CR0_PG | (wp ? CR0_WP : 0),
+                  CR4_PAE | (smep ? CR4_SMEP : 0) | (smap ? CR4_SMAP : 0) | (pke ? CR4_PKE : 0),
                   EFER_LME | EFER_LMA | (nxe ? EFER_NXE : 0), TOP);
         board.c->s.rflags = FL_FIXED | (ac ? FL_AC : 0);
         board.c->s.pkru = deny ? 1 : 2;
@@ -188,7 +189,8 @@ static void rights_follow_the_manual(void **state)
                     mmu_update(board.c);
                     for (int kind = READ; kind <= FETCH; kind++) {
                         uint64_t e[2] = {leaves[up], leaves[low]};
-                        uint32_t want = manual_error(e, kind, cpl == 3, ac, wp, smep, smap, nxe, board.c->s.pkru, pke);
+                        uint32_t want =
+                            manual_error(e, kind, cpl == 3, ac, wp, smep, smap, nxe, board.c->s.pkru, pke);
                         bool ok = try(kind, LIN);
                         assert_int_equal(ok, want == ~0u);
                         if (!ok) expect_pf(LIN, want);
@@ -602,8 +604,10 @@ static void segments(void **state)
     set_state(0, 0, 0, 0);
     set_cpl(0);
     c->s.seg[SEG_DS] = (struct seg_reg){.base = 0x1000, .limit = 0xfff, .ar = AR_P | AR_S | AR_DB | 3};
-    c->s.seg[SEG_ES] = (struct seg_reg){.base = 0x1000, .limit = 0xfff, .ar = AR_P | AR_S | AR_DB | 7}; /* down */
-    c->s.seg[SEG_FS] = (struct seg_reg){.base = 0, .limit = 0xffffffff, .ar = AR_P | AR_S | AR_DB | 1}; /* read-only */
+    c->s.seg[SEG_ES] =
+        (struct seg_reg){.base = 0x1000, .limit = 0xfff, .ar = AR_P | AR_S | AR_DB | 7}; /* down */
+    c->s.seg[SEG_FS] =
+        (struct seg_reg){.base = 0, .limit = 0xffffffff, .ar = AR_P | AR_S | AR_DB | 1}; /* read-only */
     c->s.seg[SEG_GS] = (struct seg_reg){.ar = AR_UNUSABLE};
     c->s.seg[SEG_SS] = (struct seg_reg){.base = 0xfffff000, .limit = 0xffff, .ar = AR_P | AR_S | 3};
     mem_update_windows(c);
@@ -691,7 +695,7 @@ static void control_register_rules(void **state)
         {CR0_PG, false},
         {CR0_PE | CR0_PG | CR0_NW, false},
         {CR0_PE | CR0_PG | CR0_NW | CR0_CD, true},
-        {CR0_PE, false}, /* paging off in 64-bit mode */
+        {CR0_PE, false},                  /* paging off in 64-bit mode */
         {CR0_PE | CR0_PG | 1 << 6, true}, /* reserved bits of the low half are ignored */
     };
     for (unsigned i = 0; i < sizeof cr0 / sizeof cr0[0]; i++) {

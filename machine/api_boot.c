@@ -8,10 +8,8 @@
 #include "cpu/cpu.h"
 #include "machine/api.h"
 #include "machine/boot/acpi.h"
+#include "machine/boot/bios_stub.h"
 #include "machine/boot/fw_cfg_items.h"
-#include "machine/boot/le.h"
-
-enum { BDA_EBDA_SEGMENT = 0x40e, BDA_BASE_KIB = 0x413, EBDA_ADDRESS = 0x9fc00 };
 
 static bool memory_write(void *opaque, uint64_t address, const void *src, uint64_t n)
 {
@@ -60,10 +58,9 @@ void api_boot_free(uv_machine *v)
     v->loads = 0;
 }
 
-/* ACPI and MP tables, and the words of the BIOS data area that say where conventional memory ends. */
+/* ACPI and MP tables, interrupt vectors and BIOS data area. */
 static enum uv_status put_firmware(uv_machine *v, uint64_t *rsdp)
 {
-    static const uint16_t ebda_segment = EBDA_ADDRESS >> 4, base_kib = EBDA_ADDRESS >> 10;
     const struct machine_config *mc = machine_configuration(v->m);
     uint32_t regs[4] = {0}, size;
     cpu_cpuid(machine_cpu(v->m, 0), 1, 0, regs);
@@ -75,15 +72,14 @@ static enum uv_status put_firmware(uv_machine *v, uint64_t *rsdp)
                                  .pci_hole = BOARD_PCI_HOLE};
     for (uint32_t i = 0; i < MACHINE_MAX_SERIAL; i++)
         fc.serial_ports |= mc->serial[i] ? 1u << i : 0;
-    uint8_t *image = calloc(1, FIRMWARE_TABLES_MAX), word[2];
+    uint8_t *image = calloc(1, FIRMWARE_TABLES_MAX), low[BIOS_LOW_SIZE];
     if (!image) return api_fail(v->message, UV_E_MEMORY, "host memory exhausted");
-    bool ok = firmware_tables(&fc, image, &size, rsdp) &&
-              machine_memory_write(v->m, FIRMWARE_TABLES_BASE, image, FIRMWARE_TABLES_MAX);
+    bool ok = firmware_tables(&fc, image, &size, rsdp) && size <= BIOS_STUB_OFFSET;
+    bios_stub(image + BIOS_STUB_OFFSET);
+    bios_low_memory(fc.serial_ports, low);
+    ok = ok && machine_memory_write(v->m, FIRMWARE_TABLES_BASE, image, FIRMWARE_TABLES_MAX) &&
+         machine_memory_write(v->m, 0, low, sizeof(low));
     free(image);
-    le16_put(word, ebda_segment);
-    ok = ok && machine_memory_write(v->m, BDA_EBDA_SEGMENT, word, 2);
-    le16_put(word, base_kib);
-    ok = ok && machine_memory_write(v->m, BDA_BASE_KIB, word, 2);
     return ok ? UV_OK : api_fail(v->message, UV_E_SPACE, "the firmware tables do not fit");
 }
 
@@ -121,10 +117,9 @@ enum uv_status api_boot_again(uv_machine *v)
     } else if (v->has_entry) {
         /* A raw image of no bytes: only the descriptor table and page tables of the mode. */
         struct boot_request rq = {.protocol = BOOT_RAW,
-                                  .kernel = {.name = "entry", .data = (const uint8_t *)"", .size = 1},
+                                  .kernel = {.name = "entry", .data = (const uint8_t *)""},
                                   .raw_entry = v->entry.rip,
-                                  .raw_mode = v->entry.mode,
-                                  .raw_address = 0xfff};
+                                  .raw_mode = v->entry.mode};
         s = status_of(boot_load(&rq, &mem, &entry, &error));
         if (s != UV_OK) return api_fail(v->message, s, "%s", error.text);
         v->protocol = BOOT_RAW;

@@ -80,6 +80,13 @@ static void forward(void *opaque, struct cpu *c, enum probe_point point, uint64_
     s->fn(s->opaque, s->machine, &e);
 }
 
+/* The point before each instruction is reached only by processors that look out for it. */
+static void mask_changed(uv_machine *v)
+{
+    for (uint32_t i = 0; i < machine_cpu_count(v->m); i++)
+        cpu_update_attention(machine_cpu(v->m, i));
+}
+
 enum uv_status uv_subscribe(uv_machine *v, uint64_t mask, uv_event_fn *fn, void *opaque)
 {
     if (!v || !fn) return UV_E_ARGUMENT;
@@ -87,7 +94,10 @@ enum uv_status uv_subscribe(uv_machine *v, uint64_t mask, uv_event_fn *fn, void 
         struct api_subscription *s = &v->subscription[i];
         if (s->fn) continue;
         *s = (struct api_subscription){v, fn, opaque};
-        if (probe_subscribe(machine_probes(v->m), forward, s, mask)) return UV_OK;
+        if (probe_subscribe(machine_probes(v->m), forward, s, mask)) {
+            mask_changed(v);
+            return UV_OK;
+        }
         s->fn = NULL;
         break;
     }
@@ -102,6 +112,7 @@ enum uv_status uv_unsubscribe(uv_machine *v, uv_event_fn *fn, void *opaque)
         if (s->fn != fn || s->opaque != opaque) continue;
         probe_unsubscribe(machine_probes(v->m), forward, s);
         s->fn = NULL;
+        mask_changed(v);
         return UV_OK;
     }
     return UV_E_ARGUMENT;

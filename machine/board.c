@@ -192,14 +192,13 @@ static void bus_mmio_write(void *opaque, int id, uint64_t address, uint32_t size
 static uint32_t bus_port_read(void *opaque, int id, uint16_t port, uint32_t size)
 {
     struct machine *m = opaque;
-    uint32_t value = ports_read(&m->ports, port, size);
-    PROBE(&m->probes, m->vcpu[id].cpu, PORT_READ, port | size << 16, value);
-    return value;
+    (void)id;
+    return ports_read(&m->ports, port, size);
 }
 static void bus_port_write(void *opaque, int id, uint16_t port, uint32_t size, uint32_t value)
 {
     struct machine *m = opaque;
-    PROBE(&m->probes, m->vcpu[id].cpu, PORT_WRITE, port | size << 16, value);
+    (void)id;
     ports_write(&m->ports, port, size, value);
 }
 

@@ -47,11 +47,7 @@ static bool is_software(const struct event *ev)
     return ev->type == EVENT_SW_INT || ev->type == EVENT_SW_EXCEPTION;
 }
 
-static uint64_t code_mask(const struct cpu *c, uint64_t rip)
-{
-    if (in_64bit(c)) return rip;
-    return c->s.seg[SEG_CS].ar & AR_DB ? (uint32_t)rip : (uint16_t)rip;
-}
+static uint64_t code_mask(const struct cpu *c, uint64_t rip) { return in_64bit(c) ? rip : (uint32_t)rip; }
 
 /* What a delivery pushes. */
 struct frame {

@@ -209,7 +209,7 @@ bool far_call(struct cpu *c, uint16_t sel, uint64_t off, uint32_t size, uint64_t
 }
 
 /* Code segment that RET or IRET goes back to; the level is the selector's RPL. */
-static bool return_code(struct cpu *c, uint16_t sel, struct seg_reg *cs)
+static bool return_code(struct cpu *c, uint16_t sel, struct desc *code, struct seg_reg *cs)
 {
     struct desc d;
     unsigned rpl = sel_rpl(sel);
@@ -219,7 +219,8 @@ static bool return_code(struct cpu *c, uint16_t sel, struct seg_reg *cs)
     if (in_long_mode(c) && desc_long(&d) && desc_big(&d)) return raise_selector(c, VEC_GP, sel);
     if (desc_conforming(&d) ? desc_dpl(&d) > rpl : desc_dpl(&d) != rpl) return raise_selector(c, VEC_GP, sel);
     if (!desc_present(&d)) return raise_selector(c, VEC_NP, sel);
-    if (!desc_set_accessed(c, &d)) return false;
+    *code = d;
+    d.hi |= TYPE_ACCESSED << 8;
     desc_to_seg(&d, sel, cs);
     return true;
 }
@@ -262,6 +263,7 @@ bool far_return(struct cpu *c, uint32_t size, uint32_t release)
 {
     struct stack st = stack_current(c);
     struct seg_reg cs, ss;
+    struct desc d;
     uint64_t rip, sel, sp, ss_sel;
     if (!stack_pop(c, &st, size, &rip) || !stack_pop(c, &st, size, &sel)) return false;
     if (!in_protected(c)) {
@@ -272,16 +274,17 @@ bool far_return(struct cpu *c, uint32_t size, uint32_t release)
         enter_code(c, &cs, rip);
         return true;
     }
-    if (!return_code(c, (uint16_t)sel, &cs)) return false;
+    if (!return_code(c, (uint16_t)sel, &d, &cs)) return false;
     st.sp = (st.sp & ~st.mask) | ((st.sp + release) & st.mask);
     if (sel_rpl(cs.selector) == c->s.cpl) {
-        if (!code_check_offset(c, &cs, rip)) return false;
+        if (!code_check_offset(c, &cs, rip) || !desc_set_accessed(c, &d)) return false;
         stack_commit(c, &st);
         enter_code(c, &cs, rip);
         return true;
     }
     if (!stack_pop(c, &st, size, &sp) || !stack_pop(c, &st, size, &ss_sel)) return false;
     if (!return_stack(c, (uint16_t)ss_sel, &cs, &ss) || !code_check_offset(c, &cs, rip)) return false;
+    if (!desc_set_accessed(c, &d)) return false;
     c->s.cpl = (uint8_t)sel_rpl(cs.selector);
     load_stack_pointer(c, &cs, &ss, sp + release);
     seg_set(c, SEG_SS, &ss);
@@ -375,6 +378,7 @@ static bool iret_protected(struct cpu *c, uint32_t size, uint64_t next, const st
     }
     struct stack st = stack_current(c);
     struct seg_reg cs, ss;
+    struct desc d;
     uint64_t rip, sel, image, sp = 0, ss_sel = 0;
     if (!stack_pop(c, &st, size, &rip) || !stack_pop(c, &st, size, &sel) || !stack_pop(c, &st, size, &image))
         return false;
@@ -382,12 +386,12 @@ static bool iret_protected(struct cpu *c, uint32_t size, uint64_t next, const st
         return iret_to_v86(c, &st, rip, (uint16_t)sel, image);
     bool from64 = in_64bit(c);
     if (from64 && (!stack_pop(c, &st, size, &sp) || !stack_pop(c, &st, size, &ss_sel))) return false;
-    if (!return_code(c, (uint16_t)sel, &cs)) return false;
+    if (!return_code(c, (uint16_t)sel, &d, &cs)) return false;
     bool outer = sel_rpl(cs.selector) != c->s.cpl;
     if (outer && !from64 && (!stack_pop(c, &st, size, &sp) || !stack_pop(c, &st, size, &ss_sel)))
         return false;
     if ((outer || from64) && !return_stack(c, (uint16_t)ss_sel, &cs, &ss)) return false;
-    if (!code_check_offset(c, &cs, rip)) return false;
+    if (!code_check_offset(c, &cs, rip) || !desc_set_accessed(c, &d)) return false;
 
     uint64_t mask = size == 2 ? IRET_FLAGS16 : IRET_FLAGS32;
     if (c->s.cpl <= (c->s.rflags >> 12 & 3)) mask |= FL_IF;

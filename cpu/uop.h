@@ -162,11 +162,11 @@ static inline uint64_t u_ea(const struct cpu *c, const struct uop *u)
     return as == 2 ? ea : as == 1 ? (uint32_t)ea : (uint16_t)ea;
 }
 
-/* RIP of this instruction and of the next one (exact while the block runs), within the code size. */
+/* RIP of this instruction and of the next one (exact while the block runs). Only branches with a 16-bit operand
+ * size truncate to 16 bits: running past FFFFh in 16-bit code meets the segment limit. */
 static inline uint64_t rip_mask(const struct cpu *c, uint64_t rip)
 {
-    unsigned code = c->mode & DECODE_MASK;
-    return code == DECODE_64 ? rip : code == DECODE_32 ? (uint32_t)rip : (uint16_t)rip;
+    return (c->mode & DECODE_MASK) == DECODE_64 ? rip : (uint32_t)rip;
 }
 static inline uint64_t u_rip(const struct cpu *c, const struct uop *u)
 {

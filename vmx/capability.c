@@ -172,6 +172,7 @@ int vmx_msr_read(struct cpu *c, uint32_t index, uint64_t *value)
 {
     const struct vmx_cap *cap = &vmx_of(c)->cap;
     if (!has_feature(c, FEAT_VMX)) return 0;
+    if ((index >> 8) == 8) return vmx_x2apic_read(c, index, value);
     if (index < 0x480 || index > 0x493) return 0;
     if (!(cap->present >> (index - 0x480) & 1)) return -1;
     *value = cap->msr[index - 0x480];
@@ -181,7 +182,7 @@ int vmx_msr_read(struct cpu *c, uint32_t index, uint64_t *value)
 int vmx_msr_write(struct cpu *c, uint32_t index, uint64_t value)
 {
     if (!has_feature(c, FEAT_VMX)) return 0;
-    (void)value;
+    if ((index >> 8) == 8) return vmx_x2apic_write(c, index, value);
     return index >= 0x480 && index <= 0x493 ? -1 : 0;
 }
 

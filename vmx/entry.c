@@ -186,7 +186,8 @@ enum vmx_entry_result vmx_enter(struct cpu *c, bool launch, uint32_t *error)
         return ENTRY_VMFAIL;
     }
     x->eff = k.e;
-    x->mtf_pending = x->mtf_armed = x->tpr_exit = x->virtual_intr = x->apic_write = x->eoi_exit = 0;
+    x->mtf_pending = x->mtf_armed = x->tpr_exit = x->virtual_intr = x->apic_write = x->apic_write_exit =
+        x->eoi_exit = 0;
     if (x->eff.pri & PRI_TPR_SHADOW) vmx_vapic_write(c, 0x80, vmx_vapic_read(c, 0x80) & 0xff);
     if ((row = vmx_check_stage(&k, STAGE_GUEST))) {
         vmx_entry_failed(c, REASON_ENTRY_FAIL_GUEST | REASON_ENTRY_FAILURE, row->outcome.qualification);

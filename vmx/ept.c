@@ -31,6 +31,9 @@ enum violation_bit {
     QUAL_NMI_UNBLOCK = 1 << 12
 };
 
+/* In fault.virt_info beside the qualification: the entry does not suppress #VE. */
+#define CONVERTIBLE (UINT64_C(1) << 63)
+
 static bool refuse(struct cpu *c, const struct gpa_query *q, uint32_t reason, uint64_t qualification)
 {
     if (q->flags & GPA_DEBUG) return false;
@@ -106,7 +109,7 @@ bool vmx_ept_translate(struct cpu *c, const struct gpa_query *q, struct gpa_resu
         uint64_t e = entry[n] = phys_read(c, at[n], 8);
         n++;
         if (!(e & EPT_RWX) && !(mbec && (e & EPT_USER_X)))
-            return refuse(c, q, REASON_EPT_VIOLATION, qualification(c, q, access, 0));
+            return refuse(c, q, REASON_EPT_VIOLATION, qualification(c, q, access, 0) | (~e & CONVERTIBLE));
         bool leaf = level == 1 || (level <= 3 && (e & EPT_LEAF));
         if (misconfigured(&x->cap, e, level, leaf, mbec)) return refuse(c, q, REASON_EPT_MISCONFIG, 0);
         perms &= e;
@@ -120,7 +123,8 @@ bool vmx_ept_translate(struct cpu *c, const struct gpa_query *q, struct gpa_resu
         ((access & QUAL_EXEC) && !(perms & exec_bit))) {
         /* Reading a guest entry comes before writing its A or D. */
         if ((q->flags & GPA_WALK) && !ad && !(perms & EPT_R)) access = QUAL_READ;
-        return refuse(c, q, REASON_EPT_VIOLATION, qualification(c, q, access, perms));
+        return refuse(c, q, REASON_EPT_VIOLATION,
+                      qualification(c, q, access, perms) | (~entry[n - 1] & CONVERTIBLE));
     }
 
     bool dirty = !ad || (entry[n - 1] & EPT_D);
@@ -150,16 +154,40 @@ bool vmx_ept_translate(struct cpu *c, const struct gpa_query *q, struct gpa_resu
     return true;
 }
 
+/* Virtualization exceptions instead of EPT violations, SDM 3C 26.5.7. */
+static bool becomes_ve(struct cpu *c, const struct fault *f)
+{
+    const struct vmx_state *x = vmx_of(c);
+    return f->virt_reason == REASON_EPT_VIOLATION && (f->virt_info & CONVERTIBLE) &&
+           (x->eff.sec & SEC_EPT_VE) && (c->s.cr0 & CR0_PE) && !c->s.delivering.valid &&
+           (uint32_t)phys_read(c, x->vmcs.f[F_VE_INFO_ADDR] + 4, 4) == 0;
+}
+
+static enum virt_verdict deliver_ve(struct cpu *c, const struct fault *f)
+{
+    const struct vmx_state *x = vmx_of(c);
+    uint64_t at = x->vmcs.f[F_VE_INFO_ADDR];
+    phys_write(c, at, 4, REASON_EPT_VIOLATION);
+    phys_write(c, at + 4, 4, 0xffffffff);
+    phys_write(c, at + 8, 8, f->virt_info & ~CONVERTIBLE);
+    phys_write(c, at + 16, 8, f->gpa.flags & GPA_LIN_VALID ? f->gpa.linear : 0);
+    phys_write(c, at + 24, 8, f->gpa.gpa);
+    phys_write(c, at + 32, 2, x->vmcs.f[F_EPTP_INDEX]);
+    const struct event ev = {.valid = 1, .vector = VEC_VE, .type = EVENT_HW_EXCEPTION};
+    return cpu_deliver(c, &ev);
+}
+
 enum virt_verdict vmx_second_stage_fault(struct cpu *c)
 {
-    const struct fault *f = &c->fault;
-    struct vmx_exit e = {.reason = f->virt_reason, .qualification = f->virt_info, .rf = RF_SET};
-    if (c->s.delivering.valid) e.rf = event_is_fault(&c->s.delivering) ? RF_SET : RF_KEEP;
-    if (e.reason != REASON_PML_FULL) e.gpa = f->gpa.gpa;
-    if (f->gpa.flags & GPA_LIN_VALID) {
-        e.linear = f->gpa.linear;
-        tlb_flush_page(c, c->tlb_tag, f->gpa.linear, -1);
-    }
+    const struct fault f = c->fault;
+    /* A violation invalidates what is cached for the address (SDM 3C 29.4.3.1). */
+    if (f.gpa.flags & GPA_LIN_VALID) tlb_flush_page(c, c->tlb_tag, f.gpa.linear, -1);
+    if (becomes_ve(c, &f)) return deliver_ve(c, &f);
+
+    struct vmx_exit e = {.reason = f.virt_reason, .qualification = f.virt_info & ~CONVERTIBLE, .rf = RF_SET};
+    if (c->s.delivering.valid && !event_is_fault(&c->s.delivering)) e.rf = RF_KEEP;
+    if (e.reason != REASON_PML_FULL) e.gpa = f.gpa.gpa;
+    if (f.gpa.flags & GPA_LIN_VALID) e.linear = f.gpa.linear;
     if (e.reason != REASON_EPT_MISCONFIG && vmx_iret_unblocked(c)) e.qualification |= QUAL_NMI_UNBLOCK;
     return vmx_exit(c, &e);
 }

@@ -112,6 +112,10 @@ static enum virt_verdict guest_extint(struct cpu *c)
         int vector = c->bus->intr_acknowledge(c->bus->opaque, c->id);
         if (vector < 0) return VIRT_CONTINUE;
         PROBE(c->probes, c, INTR_ACK, (uint64_t)vector, 0);
+        if ((x->eff.pin & PIN_POSTED_INTR) && (uint64_t)vector == x->vmcs.f[F_POSTED_NV]) {
+            vmx_posted_processing(c);
+            return VIRT_CONTINUE;
+        }
         e.intr_info = (uint32_t)vector | EVENT_EXTINT << INFO_TYPE_SHIFT | INFO_VALID;
     }
     return vmx_exit(c, &e);
@@ -140,7 +144,7 @@ static uint32_t guest_boundary_wanted(struct cpu *c)
     const struct vmx_state *x = vmx_of(c);
     const struct interruptibility *i = &c->s.intr;
     uint32_t wanted = 0;
-    if (x->tpr_exit) wanted |= 1u << VIRT_B_TRAP_LIKE;
+    if (vmx_trap_like_wanted(x)) wanted |= 1u << VIRT_B_TRAP_LIKE;
     /* Armed alone is wanted too: it keeps the processor on the path that stops after one instruction. */
     if (x->mtf_pending || x->mtf_armed) wanted |= 1u << VIRT_B_MTF;
     if (timer_expired(c)) wanted |= 1u << VIRT_B_TIMER;
@@ -148,6 +152,8 @@ static uint32_t guest_boundary_wanted(struct cpu *c)
         wanted |= 1u << VIRT_B_NMI_WINDOW;
     if ((x->eff.pri & PRI_INTR_WINDOW) && (c->s.rflags & FL_IF) && !i->sti_shadow && !i->movss_shadow)
         wanted |= 1u << VIRT_B_INTR_WINDOW;
+    if (x->virtual_intr && (c->s.rflags & FL_IF) && !i->sti_shadow && !i->movss_shadow)
+        wanted |= 1u << VIRT_B_VIRTUAL_INTR;
     return wanted;
 }
 
@@ -156,10 +162,8 @@ static enum virt_verdict guest_boundary(struct cpu *c, enum virt_boundary point)
     struct vmx_state *x = vmx_of(c);
     struct vmx_exit e = {.rf = RF_KEEP};
     switch (point) {
-    case VIRT_B_TRAP_LIKE:
-        e.reason = REASON_TPR_THRESHOLD;
-        e.keep_pending_dbg = 1;
-        break;
+    case VIRT_B_TRAP_LIKE: return vmx_trap_like(c);
+    case VIRT_B_VIRTUAL_INTR: return vmx_deliver_virtual(c);
     case VIRT_B_MTF:
         if (!x->mtf_pending && !mtf_stepped(c)) return VIRT_CONTINUE;
         e.reason = REASON_MTF;
@@ -206,7 +210,8 @@ uint64_t vmx_guest_tsc(struct cpu *c, uint64_t tsc)
 
 static enum virt_verdict guest_virt_fault(struct cpu *c)
 {
-    return vmx_exit_simple(c, c->fault.virt_reason, c->fault.virt_info, RF_SET);
+    uint8_t rf = c->s.delivering.valid && !event_is_fault(&c->s.delivering) ? RF_KEEP : RF_SET;
+    return vmx_exit_simple(c, c->fault.virt_reason, c->fault.virt_info, rf);
 }
 
 static enum virt_verdict guest_smi(struct cpu *c) { return virt_bare.smi(c); }
@@ -218,7 +223,7 @@ static enum virt_verdict guest_smi(struct cpu *c) { return virt_bare.smi(c); }
     .nmi_allowed = guest_nmi_allowed, .boundary = guest_boundary, .boundary_wanted = guest_boundary_wanted, \
     .next_deadline = guest_next_deadline, .second_stage_fault = vmx_second_stage_fault,                     \
     .virt_fault = guest_virt_fault, .cr_view = vmx_cr_view, .cr8_write = vmx_cr8_write,                     \
-    .cr_merge = vmx_cr_merge, .iret = guest_iret, .tsc_view = vmx_guest_tsc
+    .apic_access = vmx_apic_access, .cr_merge = vmx_cr_merge, .iret = guest_iret, .tsc_view = vmx_guest_tsc
 
 const struct virt_ops vmx_guest_ops = {.name = "guest", GUEST_OPS};
 const struct virt_ops vmx_guest_ept_ops = {.name = "guest", GUEST_OPS, .translate = vmx_ept_translate};

@@ -133,6 +133,7 @@ static void save_guest(struct cpu *c, const struct vmx_exit *e, const struct eve
     vmcs_set(x, F_GUEST_RFLAGS, rflags);
     save_non_register(c, e, original);
     save_timer(c);
+    if (x->eff.sec & SEC_VIRTUAL_INTR) vmcs_set(x, F_GUEST_INTR_STATUS, (uint64_t)x->svi << 8 | x->rvi);
     if ((x->eff.sec & SEC_EPT) && (s->cr0 & CR0_PG) && (s->cr4 & CR4_PAE) && !in_long_mode(c))
         for (int i = 0; i < 4; i++)
             vmcs_set(x, F_GUEST_PDPTE0 + i, s->pdpte[i]);
@@ -260,7 +261,8 @@ static void enter_host(struct cpu *c)
     bool was_long = in_long_mode(c);
     x->mode = VMX_ROOT;
     x->timer_deadline = ~UINT64_C(0);
-    x->mtf_pending = x->mtf_armed = x->tpr_exit = x->virtual_intr = x->apic_write = x->eoi_exit = 0;
+    x->mtf_pending = x->mtf_armed = x->tpr_exit = x->virtual_intr = x->apic_write = x->apic_write_exit =
+        x->eoi_exit = 0;
     if (was_long && !(x->eff.exi & EXI_HOST_64BIT)) {
         vmx_abort(c, ABORT_MODE);
         return;

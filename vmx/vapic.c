@@ -1,10 +1,32 @@
 /* SPDX-License-Identifier: MIT */
-/* The virtual-APIC page: TPR shadow, TPR virtualization and the TPR threshold. SDM 3C 30.1 - 30.3. */
+/* The virtual-APIC page: TPR shadow, accesses to the APIC-access page and to the x2APIC MSRs, APIC-write
+ * emulation, virtual-interrupt delivery, posted interrupts. SDM 3C ch. 30 "APIC Virtualization and
+ * Virtual Interrupts". */
 #include "cpu/event.h"
 #include "cpu/mem.h"
 #include "vmx/vmx.h"
 
-enum { VAPIC_TPR = 0x80 };
+enum vapic_offset {
+    VAPIC_TPR = 0x80,
+    VAPIC_PPR = 0xa0,
+    VAPIC_EOI = 0xb0,
+    VAPIC_ISR = 0x100,
+    VAPIC_IRR = 0x200,
+    VAPIC_ICR_LO = 0x300,
+    VAPIC_ICR_HI = 0x310,
+    VAPIC_SELF_IPI = 0x3f0
+};
+
+/* Qualification of an APIC-access exit, bits 15:12. SDM 3C table 28-6 */
+enum access_type { ACCESS_READ, ACCESS_WRITE, ACCESS_FETCH, ACCESS_DELIVERY };
+
+/* What APIC-register virtualization lets through, by 16-byte register. SDM 3C 30.4.2, 30.4.3.1 */
+static const struct {
+    uint16_t first, last;
+    bool write;
+} registers[] = {{0x020, 0x020, true}, {0x030, 0x030, false}, {0x080, 0x080, true}, {0x0b0, 0x0b0, true},
+                 {0x0d0, 0x0f0, true}, {0x100, 0x270, false}, {0x280, 0x280, true}, {0x300, 0x310, true},
+                 {0x320, 0x370, true}, {0x380, 0x380, true},  {0x3e0, 0x3e0, true}};
 
 uint32_t vmx_vapic_read(struct cpu *c, uint32_t offset)
 {
@@ -14,6 +36,42 @@ uint32_t vmx_vapic_read(struct cpu *c, uint32_t offset)
 void vmx_vapic_write(struct cpu *c, uint32_t offset, uint32_t value)
 {
     phys_write(c, vmx_of(c)->vmcs.f[F_VIRTUAL_APIC_ADDR] + offset, 4, value);
+}
+
+static bool vid(const struct vmx_state *x) { return (x->eff.sec & SEC_VIRTUAL_INTR) != 0; }
+static bool arv(const struct vmx_state *x) { return (x->eff.sec & SEC_APIC_REGISTER) != 0; }
+
+/* ---- the 256-bit registers VISR and VIRR ---- */
+
+static void bit_change(struct cpu *c, uint32_t reg, unsigned vector, bool set)
+{
+    uint32_t at = reg + (vector >> 5) * 16, bit = 1u << (vector & 31), old = vmx_vapic_read(c, at);
+    vmx_vapic_write(c, at, set ? old | bit : old & ~bit);
+}
+
+static uint8_t highest(struct cpu *c, uint32_t reg)
+{
+    for (unsigned i = 8; i-- > 0;) {
+        uint32_t v = vmx_vapic_read(c, reg + i * 16);
+        if (v) return (uint8_t)(i * 32 + 31 - (unsigned)__builtin_clz(v));
+    }
+    return 0;
+}
+
+/* ---- SDM 3C 30.1: PPR virtualization, evaluation, EOI, self-IPI, delivery ---- */
+
+static void ppr_virtualization(struct cpu *c)
+{
+    uint32_t tpr = vmx_vapic_read(c, VAPIC_TPR) & 0xff, svi = vmx_of(c)->svi;
+    vmx_vapic_write(c, VAPIC_PPR, tpr >> 4 >= svi >> 4 ? tpr : svi & 0xf0);
+}
+
+static void evaluate(struct cpu *c)
+{
+    struct vmx_state *x = vmx_of(c);
+    unsigned ppr = vmx_vapic_read(c, VAPIC_PPR) >> 4 & 15;
+    x->virtual_intr = !(x->eff.pri & PRI_INTR_WINDOW) && (unsigned)x->rvi >> 4 > ppr;
+    cpu_update_attention(c);
 }
 
 static bool below_threshold(struct cpu *c)
@@ -26,18 +84,71 @@ static bool below_threshold(struct cpu *c)
 void vmx_tpr_virtualization(struct cpu *c)
 {
     struct vmx_state *x = vmx_of(c);
-    if (!(x->eff.sec & SEC_VIRTUAL_INTR) && below_threshold(c)) x->tpr_exit = 1;
-    cpu_update_attention(c);
+    if (vid(x)) {
+        ppr_virtualization(c);
+        evaluate(c);
+    } else if (below_threshold(c)) {
+        x->tpr_exit = 1;
+        cpu_update_attention(c);
+    }
 }
 
-/* With APIC accesses virtualized the threshold is not an entry check but an exit right after entry. */
+static void eoi_virtualization(struct cpu *c)
+{
+    struct vmx_state *x = vmx_of(c);
+    uint8_t vector = x->svi;
+    bit_change(c, VAPIC_ISR, vector, false);
+    x->svi = highest(c, VAPIC_ISR);
+    ppr_virtualization(c);
+    if (x->vmcs.f[F_EOI_EXIT0 + (vector >> 6)] >> (vector & 63) & 1) {
+        x->eoi_exit = 1;
+        x->eoi_vector = vector;
+        x->virtual_intr = 0; /* evaluated again at the next entry only */
+        cpu_update_attention(c);
+    } else {
+        evaluate(c);
+    }
+}
+
+static void self_ipi_virtualization(struct cpu *c, uint8_t vector)
+{
+    struct vmx_state *x = vmx_of(c);
+    bit_change(c, VAPIC_IRR, vector, true);
+    if (vector > x->rvi) x->rvi = vector;
+    evaluate(c);
+}
+
+enum virt_verdict vmx_deliver_virtual(struct cpu *c)
+{
+    struct vmx_state *x = vmx_of(c);
+    uint8_t vector = x->rvi;
+    bit_change(c, VAPIC_ISR, vector, true);
+    x->svi = vector;
+    vmx_vapic_write(c, VAPIC_PPR, vector & 0xf0);
+    bit_change(c, VAPIC_IRR, vector, false);
+    x->rvi = highest(c, VAPIC_IRR);
+    x->virtual_intr = 0;
+    PROBE(c->probes, c, POSTED, 2, vector);
+    const struct event ev = {.valid = 1, .vector = vector, .type = EVENT_EXTINT};
+    return cpu_deliver(c, &ev);
+}
+
+/* At VM entry, after the guest state is loaded. SDM 3C 27.3.2.5, 27.7.7 */
 void vmx_vapic_entry(struct cpu *c)
 {
     struct vmx_state *x = vmx_of(c);
-    if ((x->eff.pri & PRI_TPR_SHADOW) && (x->eff.sec & SEC_APIC_ACCESS) && !(x->eff.sec & SEC_VIRTUAL_INTR) &&
-        below_threshold(c))
-        x->tpr_exit = 1;
+    if (!(x->eff.pri & PRI_TPR_SHADOW)) return;
+    if (vid(x)) {
+        x->rvi = (uint8_t)x->vmcs.f[F_GUEST_INTR_STATUS];
+        x->svi = (uint8_t)(x->vmcs.f[F_GUEST_INTR_STATUS] >> 8);
+        ppr_virtualization(c);
+        evaluate(c);
+    } else if ((x->eff.sec & SEC_APIC_ACCESS) && below_threshold(c)) {
+        x->tpr_exit = 1; /* without that control it is an entry check instead */
+    }
 }
+
+/* ---- CR8 ---- */
 
 uint64_t vmx_cr8_read(struct cpu *c)
 {
@@ -51,4 +162,191 @@ enum virt_verdict vmx_cr8_write(struct cpu *c, uint64_t value)
     vmx_vapic_write(c, VAPIC_TPR, (uint32_t)(value & 15) << 4);
     vmx_tpr_virtualization(c);
     return VIRT_CONTINUE;
+}
+
+/* ---- the APIC-access page ---- */
+
+static bool register_listed(uint32_t reg, bool write)
+{
+    for (unsigned i = 0; i < sizeof registers / sizeof registers[0]; i++)
+        if (reg >= registers[i].first && reg <= registers[i].last) return !write || registers[i].write;
+    return false;
+}
+
+static bool access_virtualized(const struct vmx_state *x, uint32_t offset, uint32_t size, bool write)
+{
+    uint32_t reg = offset & 0xff0;
+    if (!(x->eff.pri & PRI_TPR_SHADOW) || (offset & 15) + size > 4) return false;
+    if (reg == VAPIC_TPR) return true;
+    if (vid(x) && (reg == VAPIC_EOI || reg == VAPIC_ICR_LO)) return true;
+    return arv(x) && register_listed(reg, write);
+}
+
+static bool access_exit(struct cpu *c, uint32_t offset, enum access_type type)
+{
+    c->fault.kind = FAULT_VIRT;
+    c->fault.virt_reason = REASON_APIC_ACCESS;
+    c->fault.virt_info = offset | (uint64_t)(c->s.delivering.valid ? ACCESS_DELIVERY : type) << 12;
+    return false;
+}
+
+bool vmx_apic_access(struct cpu *c, enum apic_access_kind kind, uint32_t offset, uint32_t size,
+                     uint64_t *value)
+{
+    struct vmx_state *x = vmx_of(c);
+    uint64_t at = x->vmcs.f[F_VIRTUAL_APIC_ADDR] + offset;
+    switch (kind) {
+    case APIC_ACCESS_READ:
+        if (x->apic_write || !access_virtualized(x, offset, size, false))
+            return access_exit(c, offset, ACCESS_READ);
+        *value = phys_read(c, at, size);
+        return true;
+    case APIC_ACCESS_WRITE:
+        if (!access_virtualized(x, offset, size, true)) return access_exit(c, offset, ACCESS_WRITE);
+        if (x->apic_write && x->apic_write_offset != offset) return access_exit(c, offset, ACCESS_WRITE);
+        phys_write(c, at, size, *value);
+        x->apic_write = 1;
+        x->apic_write_offset = (uint16_t)offset;
+        cpu_update_attention(c);
+        return true;
+    default: return access_exit(c, offset, ACCESS_FETCH);
+    }
+}
+
+static enum virt_verdict apic_write_exit(struct cpu *c, uint32_t offset)
+{
+    const struct vmx_exit e = {
+        .reason = REASON_APIC_WRITE, .qualification = offset, .rf = RF_KEEP, .keep_pending_dbg = 1};
+    return vmx_exit(c, &e);
+}
+
+/* Self-IPI written to the interrupt-command register: fixed, edge, physical, idle, vector 16 and up. */
+static bool icr_is_self_ipi(uint32_t icr)
+{
+    return !(icr & 0xfff33700) && (icr >> 18 & 3) == 1 && !(icr & 0x8000) && (icr & 0xf0);
+}
+
+/* SDM 3C 30.4.3.2, 30.4.3.3. VIRT_EXITED or emulated. */
+static enum virt_verdict emulate_write(struct cpu *c, uint32_t offset)
+{
+    const struct vmx_state *x = vmx_of(c);
+    switch (offset & 0xff0) {
+    case VAPIC_TPR:
+        vmx_vapic_write(c, VAPIC_TPR, vmx_vapic_read(c, VAPIC_TPR) & 0xff);
+        vmx_tpr_virtualization(c);
+        return VIRT_CONTINUE;
+    case VAPIC_EOI:
+        if (!vid(x)) return apic_write_exit(c, offset);
+        vmx_vapic_write(c, VAPIC_EOI, 0);
+        eoi_virtualization(c);
+        return VIRT_CONTINUE;
+    case VAPIC_ICR_LO: {
+        uint32_t icr = vmx_vapic_read(c, VAPIC_ICR_LO);
+        if (!vid(x) || !icr_is_self_ipi(icr)) return apic_write_exit(c, offset);
+        self_ipi_virtualization(c, (uint8_t)icr);
+        return VIRT_CONTINUE;
+    }
+    case VAPIC_ICR_HI:
+        vmx_vapic_write(c, VAPIC_ICR_HI, vmx_vapic_read(c, VAPIC_ICR_HI) & 0xff000000);
+        return VIRT_CONTINUE;
+    default: return apic_write_exit(c, offset);
+    }
+}
+
+bool vmx_trap_like_wanted(const struct vmx_state *x)
+{
+    return x->apic_write || x->tpr_exit || x->eoi_exit || x->apic_write_exit;
+}
+
+/* What the previous operation left to do, above every other event of the boundary. */
+enum virt_verdict vmx_trap_like(struct cpu *c)
+{
+    struct vmx_state *x = vmx_of(c);
+    if (x->apic_write) {
+        x->apic_write = 0;
+        if (emulate_write(c, x->apic_write_offset) == VIRT_EXITED) return VIRT_EXITED;
+    }
+    struct vmx_exit e = {.rf = RF_KEEP, .keep_pending_dbg = 1};
+    if (x->apic_write_exit) return apic_write_exit(c, x->apic_write_offset);
+    if (x->eoi_exit) {
+        e.reason = REASON_VIRTUALIZED_EOI;
+        e.qualification = x->eoi_vector;
+    } else if (x->tpr_exit) {
+        e.reason = REASON_TPR_THRESHOLD;
+    } else {
+        cpu_update_attention(c);
+        return VIRT_CONTINUE;
+    }
+    return vmx_exit(c, &e);
+}
+
+/* ---- x2APIC MSRs (SDM 3C 30.5) ---- */
+
+static bool x2apic_virtual(const struct vmx_state *x, uint32_t index)
+{
+    return x->mode == VMX_NONROOT && (x->eff.sec & SEC_X2APIC_MODE) && (index >> 8) == 8;
+}
+
+int vmx_x2apic_read(struct cpu *c, uint32_t index, uint64_t *value)
+{
+    const struct vmx_state *x = vmx_of(c);
+    if (!x2apic_virtual(x, index)) return 0;
+    uint32_t offset = (index & 0xff) << 4;
+    if (!arv(x) && offset != VAPIC_TPR) return 0;
+    *value = phys_read(c, x->vmcs.f[F_VIRTUAL_APIC_ADDR] + offset, 8);
+    return 1;
+}
+
+int vmx_x2apic_write(struct cpu *c, uint32_t index, uint64_t value)
+{
+    struct vmx_state *x = vmx_of(c);
+    if (!x2apic_virtual(x, index)) return 0;
+    uint32_t offset = (index & 0xff) << 4;
+    bool self_ipi = offset == VAPIC_SELF_IPI;
+    if (offset != VAPIC_TPR && !(vid(x) && (offset == VAPIC_EOI || self_ipi))) return 0;
+    if (offset == VAPIC_EOI ? value != 0 : value >> 8 != 0) return -1;
+    phys_write(c, x->vmcs.f[F_VIRTUAL_APIC_ADDR] + offset, 8, value);
+    if (offset == VAPIC_TPR) {
+        vmx_tpr_virtualization(c);
+    } else if (offset == VAPIC_EOI) {
+        eoi_virtualization(c);
+    } else if (value & 0xf0) {
+        self_ipi_virtualization(c, (uint8_t)value);
+    } else {
+        x->apic_write_exit = 1;
+        x->apic_write_offset = VAPIC_SELF_IPI;
+        cpu_update_attention(c);
+    }
+    return 1;
+}
+
+/* ---- posted interrupts (SDM 3C 30.6) ---- */
+
+static void physical_eoi(struct cpu *c)
+{
+    if (c->s.apic_base & 0x400)
+        c->bus->msr_write(c->bus->opaque, c->id, 0x80b, 0);
+    else
+        phys_write(c, (c->s.apic_base & ~UINT64_C(0xfff)) + VAPIC_EOI, 4, 0);
+}
+
+/* The notification vector arrived and is acknowledged. */
+void vmx_posted_processing(struct cpu *c)
+{
+    struct vmx_state *x = vmx_of(c);
+    uint64_t pid = x->vmcs.f[F_PID_ADDR];
+    PROBE(c->probes, c, POSTED, 0, x->vmcs.f[F_POSTED_NV]);
+    phys_write(c, pid + 32, 4, phys_read(c, pid + 32, 4) & ~UINT64_C(1)); /* ON */
+    physical_eoi(c);
+    for (unsigned i = 0; i < 8; i++) {
+        uint32_t pir = (uint32_t)phys_read(c, pid + 4 * i, 4);
+        if (!pir) continue;
+        phys_write(c, pid + 4 * i, 4, 0);
+        vmx_vapic_write(c, VAPIC_IRR + 16 * i, vmx_vapic_read(c, VAPIC_IRR + 16 * i) | pir);
+        uint8_t top = (uint8_t)(i * 32 + 31 - (unsigned)__builtin_clz(pir));
+        if (top > x->rvi) x->rvi = top;
+    }
+    PROBE(c->probes, c, POSTED, 1, x->rvi);
+    if (c->s.activity == ACTIVITY_MWAIT) c->s.activity = ACTIVITY_ACTIVE;
+    evaluate(c);
 }

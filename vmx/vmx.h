@@ -165,8 +165,10 @@ struct vmx_state {
     uint8_t eoi_exit;             /* virtualized EOI: exit at the next boundary */
     uint16_t apic_write_offset;
     uint8_t eoi_vector;
-    uint8_t smm_mode; /* mode to return to at RSM */
-    uint8_t pad[4];
+    uint8_t apic_write_exit; /* a virtualized MSR write ends in an APIC-write exit */
+    uint8_t rvi, svi;        /* guest interrupt status while in non-root operation */
+    uint8_t smm_mode;        /* mode to return to at RSM */
+    uint8_t pad;
 };
 
 static inline struct vmx_state *vmx_of(const struct cpu *c) { return (struct vmx_state *)c->ext_state; }
@@ -276,7 +278,16 @@ uint64_t vmx_cr8_read(struct cpu *c);
 uint32_t vmx_vapic_read(struct cpu *c, uint32_t offset);
 void vmx_vapic_write(struct cpu *c, uint32_t offset, uint32_t value);
 void vmx_tpr_virtualization(struct cpu *c);
-void vmx_vapic_entry(struct cpu *c); /* TPR threshold right after entry */
+void vmx_vapic_entry(struct cpu *c); /* guest interrupt status, PPR, TPR threshold right after entry */
+bool vmx_apic_access(struct cpu *c, enum apic_access_kind kind, uint32_t offset, uint32_t size,
+                     uint64_t *value);
+bool vmx_trap_like_wanted(const struct vmx_state *x);
+enum virt_verdict vmx_trap_like(struct cpu *c);
+enum virt_verdict vmx_deliver_virtual(struct cpu *c);
+void vmx_posted_processing(struct cpu *c);
+/* MSRs 800H-8FFH in non-root operation: 1 handled, 0 native, -1 #GP(0). */
+int vmx_x2apic_read(struct cpu *c, uint32_t index, uint64_t *value);
+int vmx_x2apic_write(struct cpu *c, uint32_t index, uint64_t value);
 
 extern const struct virt_ext vmx_ext;
 

@@ -92,7 +92,7 @@ struct uop_set {
 #endif
 #define NEXT UV_MUSTTAIL return (u + 1)->fn(c, u + 1)
 #else
-#define NEXT return u + 1
+#define NEXT return (void)c, u + 1
 #endif
 /* The handler has set gpr[REG_RIP] itself: leave the block (control transfer, mode change). */
 #define END_BLOCK return cpu_end_block(c, u)

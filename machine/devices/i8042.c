@@ -118,7 +118,8 @@ static void parameter(struct i8042 *k, uint8_t command, uint8_t byte)
     case 0xd1: write_out_port(k, byte); break;
     case 0xd2: queue(k, byte, false); break;
     case 0xd3: queue(k, byte, true); break;
-    default: break; /* D4: no auxiliary device listens */
+    case 0xd4: queue(k, KBD_RESEND, true); break; /* no auxiliary device takes it: the controller says so */
+    default: break;
     }
 }
 

@@ -32,10 +32,15 @@ uint64_t cpu_cr4_valid(const struct cpu *c)
     return bits;
 }
 
+bool cpu_nx_available(const struct cpu *c)
+{
+    return has_feature(c, FEAT_NX) && (c->s.misc_enable >> 34 & 1) == 0;
+}
+
 uint64_t cpu_efer_valid(const struct cpu *c)
 {
     return (has_feature(c, FEAT_SYSCALL) ? EFER_SCE : 0) |
-           (has_feature(c, FEAT_LM) ? EFER_LME | EFER_LMA : 0) | (has_feature(c, FEAT_NX) ? EFER_NXE : 0) |
+           (has_feature(c, FEAT_LM) ? EFER_LME | EFER_LMA : 0) | (cpu_nx_available(c) ? EFER_NXE : 0) |
            (has_feature(c, FEAT_SVM) ? EFER_SVME : 0) | (has_feature(c, FEAT_FFXSR) ? EFER_FFXSR : 0);
 }
 

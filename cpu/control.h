@@ -9,6 +9,9 @@
 uint64_t cpu_cr4_valid(const struct cpu *c);
 uint64_t cpu_efer_valid(const struct cpu *c);
 
+/* The model has it and IA32_MISC_ENABLE[34] does not hide it. */
+bool cpu_nx_available(const struct cpu *c);
+
 /* Recomputes EFER.LMA from CR0.PG and EFER.LME. */
 void cpu_update_lma(struct cpu *c);
 

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "cpu/cpu.h"
+#include "cpu/control.h"
 #include "cpu/insn.h"
 #include "cpu/xstate.h"
 
@@ -170,6 +170,7 @@ static void leaf_extended(const struct cpu *c, uint32_t leaf, uint32_t sub, uint
         if (amd) set(regs, m->max_ext_leaf, 0x68747541, 0x444d4163, 0x69746e65);
         break;
     case 0x80000001:
+        if (!cpu_nx_available(c)) regs[D] &= ~(1u << 20);
         if (amd) {
             uint32_t basic[4] = {0};
             add_features(c, 1, 0, basic);

@@ -173,6 +173,12 @@ static enum walk_end walk_64(struct cpu *c, uint64_t lin, struct walk *w, uint64
     }
 }
 
+/* SDM 3A table 4-8 */
+static uint64_t pdpte_reserved(const struct cpu *c)
+{
+    return BITS(2, 1) | BITS(8, 5) | ~BITS(c->phys_bits - 1, 0);
+}
+
 static enum walk_end walk(struct cpu *c, uint64_t lin, struct walk *w)
 {
     w->rights = PR_WRITE | PR_USER;
@@ -188,7 +194,14 @@ static enum walk_end walk(struct cpu *c, uint64_t lin, struct walk *w)
     case PAGING_32: return walk_32(c, lin, w);
     case PAGING_PAE: {
         uint64_t pdpte = c->s.pdpte[lin >> 30 & 3];
+        if (c->virt->pdpte_in_memory) {
+            w->entry_size = 8;
+            enum walk_end end = read_entry(c, w, lin, (c->s.cr3 & BITS(31, 5)) + (lin >> 27 & 0x18), &pdpte);
+            if (end != WALK_OK) return end;
+            w->levels = 0; /* no accessed flag here */
+        }
         if ((pdpte & PTE_P) == 0) return not_present(w);
+        if (c->virt->pdpte_in_memory && (pdpte & pdpte_reserved(c)) != 0) return reserved(w);
         return walk_64(c, lin, w, pdpte & BITS(51, 12) & BITS(c->phys_bits - 1, 0), 2);
     }
     case PAGING_4LEVEL: return walk_64(c, lin, w, table, 4);
@@ -374,12 +387,12 @@ bool lin_debug_translate(struct cpu *c, uint64_t lin, uint64_t *gpa, uint64_t *h
 bool mmu_load_pdpte(struct cpu *c, uint64_t cr3)
 {
     uint64_t pdpte[4];
-    uint64_t wrong = BITS(2, 1) | BITS(8, 5) | ~BITS(c->phys_bits - 1, 0);
+    if (c->virt->pdpte_in_memory) return true;
     for (unsigned i = 0; i < 4; i++) {
         struct gpa_result r;
         if (!second_stage(c, (cr3 & BITS(31, 5)) + 8 * i, 0, GPA_READ | GPA_WALK, &r)) return false;
         pdpte[i] = phys_read(c, r.hpa, 8);
-        if ((pdpte[i] & PTE_P) != 0 && (pdpte[i] & wrong) != 0) return cpu_raise_error(c, 13, 0);
+        if ((pdpte[i] & PTE_P) != 0 && (pdpte[i] & pdpte_reserved(c)) != 0) return cpu_raise_error(c, 13, 0);
     }
     memcpy(c->s.pdpte, pdpte, sizeof pdpte);
     return true;

@@ -338,8 +338,9 @@ void tlb_protect_all(struct cpu *c)
             c->tlb->l1[index][i].write = TLB_INVALID;
 }
 
-static void protect_page(struct cpu *c, uint64_t host)
+void tlb_protect_code_page(struct cpu *c, uint64_t hpa)
 {
+    uint64_t host = (uint64_t)(uintptr_t)(c->bus->ram + (hpa & ~UINT64_C(0xfff)));
     for (int index = 0; index < MMU_INDEXES; index++) {
         for (int i = 0; i < TLB_L1_SIZE; i++) {
             struct tlb_entry *e = &c->tlb->l1[index][i];
@@ -347,12 +348,4 @@ static void protect_page(struct cpu *c, uint64_t host)
                 e->write = TLB_INVALID;
         }
     }
-}
-
-void tlb_protect_code_page(struct cpu *c, uint64_t hpa)
-{
-    uint64_t host = (uint64_t)(uintptr_t)(c->bus->ram + (hpa & ~UINT64_C(0xfff)));
-    protect_page(c, host);
-    for (struct engine *e = c->bus->engines; e != NULL; e = e->bus_next)
-        if (e->cpu != c) protect_page(e->cpu, host);
 }

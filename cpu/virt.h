@@ -9,6 +9,7 @@
 #ifndef UV_CPU_VIRT_H
 #define UV_CPU_VIRT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -142,6 +143,10 @@ struct virt_ops {
     /* IRET begins: ends blocking of NMIs (real, virtual or not at all), even if the IRET faults later.
      * NULL: s.intr.nmi_blocked = 0. */
     void (*iret)(struct cpu *c);
+
+    /* PAE paging reads the page-directory-pointer entries from memory at each walk instead of keeping them
+     * in registers (APM 2 15.25.10). */
+    bool pdpte_in_memory;
 
     /* TSC as RDTSC sees it, given the machine TSC. */
     uint64_t (*tsc_view)(struct cpu *c, uint64_t tsc);

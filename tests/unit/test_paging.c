@@ -500,6 +500,135 @@ static void rights_changes_need_no_invalidation_to_be_safe(void **state)
     expect_pf(LIN, 1);
 }
 
+/* --- Second stage --- */
+
+/* Guest-physical page n is host-physical page n + SHIFT; perms by page. */
+enum { SHIFT = 0x200 };
+static struct {
+    uint8_t perms[0x200];
+    unsigned queries;
+    struct gpa_query log[16];
+} stage2;
+
+static bool stage2_translate(struct cpu *c, const struct gpa_query *q, struct gpa_result *r)
+{
+    stage2.log[stage2.queries++ & 15] = *q;
+    uint8_t p = stage2.perms[q->gpa >> 12 & 0x1ff];
+    if ((q->flags & (GPA_READ | GPA_WRITE | GPA_EXEC) & ~(uint32_t)p) != 0) {
+        c->fault.kind = FAULT_SECOND_STAGE;
+        c->fault.gpa = *q;
+        return false;
+    }
+    *r = (struct gpa_result){
+        .hpa = q->gpa + (SHIFT << 12), .page_shift = 12, .perms = p, .user_exec = p & GPA_EXEC};
+    return true;
+}
+
+static void second_stage(void **state)
+{
+    (void)state;
+    struct cpu *c = board.c;
+    struct virt_ops ops = virt_bare;
+    uint64_t v;
+    ops.translate = stage2_translate;
+    memset(stage2.perms, GPA_READ | GPA_WRITE | GPA_EXEC, sizeof stage2.perms);
+    c->virt = &ops;
+    c->tlb_tag = 7;
+    c->second_stage_root = 0x9000;
+    long_mode(0);
+    set_cpl(3);
+    uint64_t base = (uint64_t)SHIFT << 12;
+    poke64(base + TOP, L3 | FULL);
+    poke64(base + L3, L2 | FULL);
+    poke64(base + L2, L1 | FULL);
+    poke64(base + L1 + 56, DATA | FULL);
+    poke64(base + DATA, 0x77);
+    assert_true(lin_read_cpl(c, LIN, 8, 3, &v));
+    assert_int_equal(v, 0x77);
+    /* Four entries, four accessed flags, the page. */
+    assert_int_equal(stage2.queries, 9);
+    assert_int_equal(stage2.log[0].flags, GPA_READ | GPA_WALK | GPA_LIN_VALID);
+    assert_int_equal(stage2.log[0].gpa, TOP);
+    assert_int_equal(stage2.log[4].flags, GPA_READ | GPA_WRITE | GPA_WALK | GPA_WALK_AD | GPA_LIN_VALID);
+    assert_int_equal(stage2.log[8].flags,
+                     GPA_READ | GPA_USER | GPA_LIN_VALID | GPA_LEAF_USER | GPA_LEAF_WRITE);
+    assert_int_equal(stage2.log[8].gpa, DATA);
+    assert_int_equal(stage2.log[8].linear, LIN);
+    /* Cached until the second stage is invalidated, for other permissions too. */
+    stage2.queries = 0;
+    stage2.perms[DATA >> 12] = GPA_READ;
+    assert_true(lin_read_cpl(c, LIN, 8, 3, &v));
+    assert_int_equal(stage2.queries, 0);
+    assert_false(lin_write_cpl(c, LIN, 8, 3, 1));
+    assert_int_equal(c->fault.kind, FAULT_SECOND_STAGE);
+    assert_int_equal(c->fault.gpa.gpa, DATA);
+    assert_true(c->fault.gpa.flags & GPA_WRITE);
+    assert_true(lin_read_cpl(c, LIN, 8, 3, &v));
+    stage2.perms[DATA >> 12] = 0;
+    assert_true(lin_read_cpl(c, LIN, 8, 3, &v));
+    tlb_flush_second_stage(c, 0x8000);
+    assert_true(lin_read_cpl(c, LIN, 8, 3, &v));
+    tlb_flush_second_stage(c, 0x9000);
+    assert_false(lin_read_cpl(c, LIN, 8, 3, &v));
+    stage2.perms[DATA >> 12] = GPA_READ | GPA_WRITE | GPA_EXEC;
+    assert_true(lin_read_cpl(c, LIN, 8, 3, &v));
+    /* A guest #PF comes before a fault of the page itself, after one of a paging structure. */
+    poke64(base + L1 + 56, DATA | P);
+    stage2.perms[DATA >> 12] = 0;
+    tlb_flush_tag(c, 7, false);
+    assert_false(lin_read_cpl(c, LIN, 8, 3, &v));
+    expect_pf(LIN, 5);
+    stage2.perms[L1 >> 12] = 0;
+    assert_false(lin_read_cpl(c, LIN, 8, 3, &v));
+    assert_int_equal(c->fault.kind, FAULT_SECOND_STAGE);
+    assert_int_equal(c->fault.gpa.gpa, L1 + 56);
+    assert_true(c->fault.gpa.flags & GPA_WALK);
+    /* Another tag and no second stage: another address space, and back without a flush. */
+    stage2.perms[L1 >> 12] = stage2.perms[DATA >> 12] = GPA_READ | GPA_WRITE | GPA_EXEC;
+    poke64(base + L1 + 56, DATA | FULL);
+    assert_true(lin_read_cpl(c, LIN, 8, 3, &v));
+    stage2.queries = 0;
+    c->virt = &virt_bare;
+    c->tlb_tag = 0;
+    mmu_update(c);
+    map4(FULL, FULL);
+    poke64(DATA, 0x11);
+    assert_true(lin_read_cpl(c, LIN, 8, 3, &v));
+    assert_int_equal(v, 0x11);
+    c->virt = &ops;
+    c->tlb_tag = 7;
+    mmu_update(c);
+    tlb_flush_pcid(c, 0, 0, false); /* of the other tag */
+    assert_true(lin_read_cpl(c, LIN, 8, 3, &v));
+    assert_int_equal(v, 0x77);
+    c->virt = &virt_bare;
+    c->tlb_tag = 0;
+    c->second_stage_root = ~UINT64_C(0);
+    mmu_update(c);
+}
+
+static void pdpte_in_memory(void **state)
+{
+    (void)state;
+    struct cpu *c = board.c;
+    struct virt_ops ops = virt_bare;
+    ops.pdpte_in_memory = true;
+    c->virt = &ops;
+    set_state(0, CR4_PAE, EFER_NXE, 0x1020);
+    set_cpl(0);
+    poke64(0x1020, L2 | P | 2);
+    poke64(L2, L1 | FULL);
+    poke64(L1 + 56, DATA | FULL);
+    assert_true(cpu_write_cr0(c, CR0_PE | CR0_PG));
+    assert_false(try(READ, LIN));
+    expect_pf(LIN, 1 | 8);
+    poke64(0x1020, L2 | P);
+    assert_true(try(READ, LIN));
+    assert_int_equal(peek64(0x1020), L2 | P);
+    c->virt = &virt_bare;
+    mmu_update(c);
+}
+
 /* --- Accesses --- */
 
 static void crossing_a_page(void **state)
@@ -752,6 +881,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(process_context_identifiers, setup, teardown),
         cmocka_unit_test_setup_teardown(invlpg_drops_large_pages_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(rights_changes_need_no_invalidation_to_be_safe, setup, teardown),
+        cmocka_unit_test_setup_teardown(second_stage, setup, teardown),
+        cmocka_unit_test_setup_teardown(pdpte_in_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(crossing_a_page, setup, teardown),
         cmocka_unit_test_setup_teardown(devices_rom_and_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(dirty_pages_and_snapshots, setup, teardown),

@@ -78,7 +78,9 @@ static bool wanted(const struct generator *g, const struct insn_row *row)
     if (g->mnemonic && strcmp(g->mnemonic, row->mnemonic) != 0) return false;
     if (row->feature != FEAT_BASE && !(g->features[row->feature / 64] >> row->feature % 64 & 1)) return false;
     if (g->for_unicorn) {
-        if (strcmp(group, "x87") == 0 || strcmp(group, "mmx") == 0 || strcmp(group, "xsave") == 0)
+        /* x87 status and SSE floating-point flags and NaN choice are wrong there altogether. */
+        if (row->attr & (A_FPU | A_MMX) || strcmp(group, "ssefp") == 0 || strcmp(group, "xsave") == 0 ||
+            row->timing == TIMING_branch) /* a branch back would run on */
             return false;
         for (unsigned i = 0; i < sizeof unicorn_deny / sizeof unicorn_deny[0]; i++)
             if (strcmp(unicorn_deny[i].mnemonic, row->mnemonic) == 0) return false;
@@ -355,6 +357,9 @@ static bool add_instruction(struct generator *g, struct ocase *t, const struct i
     draft_row(g, row, t->mode, !single, &d);
     enum decode_status status = insn_decode(&env, d.bytes, 16, &in);
     if (status == DECODE_TOO_LONG || status == DECODE_MORE || !in.row) return false;
+    /* Unicorn looks at REX.R where ModRM.reg extends the opcode, takes LOCK where it is not allowed, and its
+     * code segment is writable. */
+    if (g->for_unicorn && ((in.row->ext_reg >= 0 && in.rex & 4) || in.lock || in.seg == SEG_CS)) return false;
     if (status == DECODE_OK) {
         if (in.row->attr & A_SOLO && row != in.row) return false;
         if (!row_group(in.row)) return false;
@@ -400,7 +405,8 @@ void generate_case(struct generator *g, struct ocase *t)
         for (unsigned tries = 0; t->insns < want && tries < 100; tries++) {
             const struct insn_row *row = g->rows[pick(g, g->row_count)];
             if ((row->attr & A_NO64 && t->mode == 64) || (row->attr & A_ONLY64 && t->mode != 64)) continue;
-            if (g->for_unicorn && t->mode == 16 && row->attr & A_PROT) continue;
+            /* Unicorn's 16-bit mode has no SSE and none of the later opcode maps. */
+            if (g->for_unicorn && t->mode == 16 && (row->attr & (A_PROT | A_SSE) || row->map > 1)) continue;
             add_instruction(g, t, row);
         }
         if (t->insns == want) return;

@@ -221,6 +221,8 @@ unsigned results_compare(const struct ocase *t, const struct oresult *a, const s
         b = &reconciled;
         if (!known_reconcile(t, a, &reconciled)) return 0;
     }
+    /* Unicorn checks no alignment. */
+    if (weak && a->vector == 13 && b->vector < 0 && t->row && t->row->attr & A_ALIGN16) return 0;
     n += differ(out, "vector", -1, (uint64_t)(int64_t)a->vector, (uint64_t)(int64_t)b->vector);
     if (weak && (a->vector >= 0 || n)) return n;
     if (a->vector >= 0 && a->vector == b->vector) {

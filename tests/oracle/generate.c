@@ -403,12 +403,17 @@ void generate_case(struct generator *g, struct ocase *t)
         state_from_seed(t);
         unsigned want = g->block > 1 ? 2 + pick(g, g->block - 1) : 1;
         for (unsigned tries = 0; t->insns < want && tries < 100; tries++) {
-            const struct insn_row *row = g->rows[pick(g, g->row_count)];
+            const struct insn_row *row =
+                g->rows[g->in_order ? g->next % g->row_count : pick(g, g->row_count)];
+            if (tries & 1) g->next++; /* a row gets a second chance, then the next one its turn */
             if ((row->attr & A_NO64 && t->mode == 64) || (row->attr & A_ONLY64 && t->mode != 64)) continue;
             /* Unicorn's 16-bit mode has no SSE and none of the later opcode maps. */
             if (g->for_unicorn && t->mode == 16 && (row->attr & (A_PROT | A_SSE) || row->map > 1)) continue;
             add_instruction(g, t, row);
         }
-        if (t->insns == want) return;
+        if (t->insns == want) {
+            g->next++;
+            return;
+        }
     }
 }

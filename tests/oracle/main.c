@@ -16,7 +16,7 @@ static struct {
     unsigned long count;
     uint64_t seed;
     unsigned mode, block, per_name;
-    bool no_peephole, list;
+    bool no_peephole, list, in_order;
 } opt = {.engine = "host", .count = 100000, .seed = 1, .block = 1, .per_name = 2};
 
 static struct ocase cases[BATCH];
@@ -123,12 +123,13 @@ static int replay(void)
 
 static int usage(const char *what)
 {
-    fprintf(stderr,
-            "oracle: %s\n"
-            "usage: oracle [--engine host|unicorn] [--count N] [--seed S] [--group G] [--mnemonic M]\n"
-            "              [--mode 16|32|64] [--block N] [--no-peephole] [--per-name N] [--list]\n"
-            "              [--record FILE] | --replay FILE\n",
-            what);
+    fprintf(
+        stderr,
+        "oracle: %s\n"
+        "usage: oracle [--engine host|unicorn] [--count N] [--seed S] [--group G] [--mnemonic M]\n"
+        "              [--mode 16|32|64] [--block N] [--no-peephole] [--per-name N] [--list] [--in-order]\n"
+        "              [--record FILE] | --replay FILE\n",
+        what);
     return 64;
 }
 
@@ -138,6 +139,10 @@ static int parse(int argc, char **argv)
         const char *o = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(o, "--no-peephole") == 0) {
             opt.no_peephole = true;
+            continue;
+        }
+        if (strcmp(o, "--in-order") == 0) {
+            opt.in_order = true;
             continue;
         }
         if (strcmp(o, "--list") == 0) {
@@ -239,6 +244,7 @@ int main(int argc, char **argv)
     g.mnemonic = opt.mnemonic;
     g.modes = opt.mode == 16 ? 1 : opt.mode == 32 ? 2 : opt.mode == 64 ? 4 : 7;
     g.block = opt.block;
+    g.in_order = opt.in_order;
     if (!generator_start(&g, opt.seed)) return usage("no instruction row fits --group and --mnemonic");
     if (!ours_open(g.features, weak)) return 70;
     if (opt.no_peephole) ours_drop_peephole(true);

@@ -184,6 +184,19 @@ static bool read_word(struct ocase *t, struct oresult *r, const char *word, bool
     return read_item(&t->in, word);
 }
 
+/* The row, for the accepted differences of known.def. */
+static const struct insn_row *decoded_row(const struct ocase *t)
+{
+    uint64_t all[FEATURE_MASK_WORDS];
+    struct insn in;
+    memset(all, 0xff, sizeof all);
+    struct decode_env env = {.mode = t->mode == 64   ? DECODE_64
+                                     : t->mode == 32 ? DECODE_32
+                                                     : DECODE_16,
+                             .features = all};
+    return insn_decode(&env, t->code, t->length, &in) == DECODE_OK ? in.row : NULL;
+}
+
 int vector_read(FILE *f, struct ocase *t, struct oresult *r, unsigned *line)
 {
     static char text[DATA_SIZE * 2 + 8192];
@@ -205,6 +218,7 @@ int vector_read(FILE *f, struct ocase *t, struct oresult *r, unsigned *line)
     int n = read_bytes(word, t->code, CODE_MAX - 16);
     if (n <= 0) return -1;
     t->length = (uint8_t)n;
+    if (t->insns == 1) t->row = decoded_row(t);
     bool output = false;
     while ((word = strtok_r(NULL, " \n", &save)) != NULL) {
         if (strcmp(word, "->") == 0) {

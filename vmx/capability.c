@@ -5,7 +5,7 @@
  * Reporting Facility"; SDM 3C 24.8 "Restrictions on VMX Operation". */
 #include <string.h>
 
-#include "vmx/vmx.h"
+#include "vmx/entry_checks.h"
 
 enum { M_SKX = 1, M_ICX_BIT = 2, M_SPR_BIT = 4, M_MAX_BIT = 8 };
 #define M_ALL (M_SKX | M_ICX_BIT | M_SPR_BIT | M_MAX_BIT)
@@ -155,6 +155,7 @@ void vmx_cap_init(struct vmx_cap *cap, const char *model, const uint64_t *featur
         if (vmcs_field_exists(cap, f) && index > highest) highest = index;
     }
     set_msr(cap, 0x48a, (uint64_t)highest << 1);
+    vmx_check_index(cap);
 }
 
 bool vmx_cap_allows(const struct vmx_cap *cap, enum vmx_word word, uint64_t bit_mask)

@@ -178,19 +178,21 @@ enum vmx_entry_result vmx_enter(struct cpu *c, bool launch, uint32_t *error)
 {
     struct vmx_state *x = vmx_of(c);
     struct vmx_check k;
-    const struct vmx_check_row *row;
+    uint64_t rows[VMX_CHECK_WORDS];
     vmx_check_init(&k, &x->cap, x->vmcs.f);
     vmx_check_live(&k, c);
-    if ((row = vmx_check_stage(&k, STAGE_CONTROL)) || (row = vmx_check_stage(&k, STAGE_HOST))) {
-        *error = row->outcome.vmfail;
+    vmx_check_select(&x->cap, x->dirty, rows);
+    const struct vmx_check_row *broken = vmx_check_selected(&k, rows);
+    if (broken && broken->stage != STAGE_GUEST) {
+        *error = broken->outcome.vmfail;
         return ENTRY_VMFAIL;
     }
     x->eff = k.e;
     x->mtf_pending = x->mtf_armed = x->tpr_exit = x->virtual_intr = x->apic_write = x->apic_write_exit =
         x->eoi_exit = 0;
     if (x->eff.pri & PRI_TPR_SHADOW) vmx_vapic_write(c, 0x80, vmx_vapic_read(c, 0x80) & 0xff);
-    if ((row = vmx_check_stage(&k, STAGE_GUEST))) {
-        vmx_entry_failed(c, REASON_ENTRY_FAIL_GUEST | REASON_ENTRY_FAILURE, row->outcome.qualification);
+    if (broken) {
+        vmx_entry_failed(c, REASON_ENTRY_FAIL_GUEST | REASON_ENTRY_FAILURE, broken->outcome.qualification);
         return ENTRY_DONE;
     }
     load_registers(c, &x->eff, x->vmcs.f);

@@ -201,6 +201,49 @@ const struct vmx_check_row *vmx_check_stage(const struct vmx_check *k, enum chec
     return NULL;
 }
 
+/* Rows that look at more than fields: memory, EFER.LMA, SMM, the current-VMCS pointer. */
+static const uint16_t always[] = {CHECK_tpr_threshold_vtpr, CHECK_link_region, CHECK_pdpte_memory,
+                                  CHECK_lma0_guest64,       CHECK_lma0_host64, CHECK_lma1_host64,
+                                  CHECK_entry_smm,          CHECK_intr_smi,    CHECK_link_current};
+
+static void set_row(uint64_t *rows, unsigned row) { rows[row / 64] |= UINT64_C(1) << (row % 64); }
+
+void vmx_check_index(struct vmx_cap *cap)
+{
+    memset(cap->rows_of_field, 0, sizeof cap->rows_of_field);
+    memset(cap->rows_always, 0, sizeof cap->rows_always);
+    for (unsigned i = 0; i < vmx_check_row_count; i++)
+        for (unsigned j = 0; j < vmx_check_rows[i].read_count; j++)
+            set_row(cap->rows_of_field[vmx_check_rows[i].reads[j]], i);
+    for (unsigned i = 0; i < sizeof always / sizeof always[0]; i++)
+        set_row(cap->rows_always, always[i]);
+}
+
+void vmx_check_select(const struct vmx_cap *cap, const uint64_t dirty[VMCS_DIRTY_WORDS],
+                      uint64_t rows[VMX_CHECK_WORDS])
+{
+    memcpy(rows, cap->rows_always, sizeof cap->rows_always);
+    for (unsigned w = 0; w < VMCS_DIRTY_WORDS; w++)
+        for (uint64_t left = dirty[w]; left; left &= left - 1) {
+            unsigned field = w * 64 + (unsigned)__builtin_ctzll(left);
+            if (field >= F_COUNT) break;
+            for (unsigned i = 0; i < VMX_CHECK_WORDS; i++)
+                rows[i] |= cap->rows_of_field[field][i];
+        }
+}
+
+/* The table lists the stages one after the other, so its order is the order of the checks (a test looks). */
+const struct vmx_check_row *vmx_check_selected(const struct vmx_check *k,
+                                               const uint64_t rows[VMX_CHECK_WORDS])
+{
+    for (unsigned w = 0; w < VMX_CHECK_WORDS; w++)
+        for (uint64_t left = rows[w]; left; left &= left - 1) {
+            const struct vmx_check_row *row = &vmx_check_rows[w * 64 + (unsigned)__builtin_ctzll(left)];
+            if (!row->holds(k)) return row;
+        }
+    return NULL;
+}
+
 void vmx_check_init(struct vmx_check *k, const struct vmx_cap *cap, const uint64_t *fields)
 {
     memset(k, 0, sizeof *k);

@@ -39,15 +39,17 @@ struct vmx_check_row {
 extern const struct vmx_check_row vmx_check_rows[];
 extern const unsigned vmx_check_row_count;
 
-enum vmx_check_id {
-#define CHECK(id, ref, section, stage, outcome, holds, reads, rule) CHECK_##id,
-#include "vmx/entry_checks.def"
-#undef CHECK
-    CHECK_COUNT
-};
-
 /* The first broken row of a stage, or NULL. */
 const struct vmx_check_row *vmx_check_stage(const struct vmx_check *k, enum check_stage stage);
+/* The rows whose outcome may differ from the last successful entry: those that read a field of `dirty` (a bit
+ * for each field) or anything else than fields. */
+void vmx_check_select(const struct vmx_cap *cap, const uint64_t dirty[VMCS_DIRTY_WORDS],
+                      uint64_t rows[VMX_CHECK_WORDS]);
+/* The first broken one of the selected rows, in the order of stages. */
+const struct vmx_check_row *vmx_check_selected(const struct vmx_check *k,
+                                               const uint64_t rows[VMX_CHECK_WORDS]);
+/* Fills cap->rows_of_field and rows_always. */
+void vmx_check_index(struct vmx_cap *cap);
 void vmx_check_init(struct vmx_check *k, const struct vmx_cap *cap, const uint64_t *fields);
 /* For the processor itself: live state and physical memory of c. */
 void vmx_check_live(struct vmx_check *k, struct cpu *c);

@@ -273,6 +273,7 @@ static void enter_host(struct cpu *c)
     }
     if (!(x->eff.sec & SEC_VPID)) tlb_flush_tag(c, 0, false);
     vmx_apply_context(c);
+    if (!x->vmcs.f[F_EXIT_MSR_LOAD_COUNT]) return;
     if (!load_msrs(c)) {
         vmx_abort(c, ABORT_MSR_LOAD);
         return;

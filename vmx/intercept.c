@@ -2,6 +2,8 @@
 /* Instructions that cause VM exits: one table from neutral intercept id to control bit, exit reason and the
  * builder that decides finally and fills qualification and instruction information. Control-register
  * views and masks. SDM 3C 26.1, 26.2, 26.3; 28.2.1, 28.2.5. */
+#include <string.h>
+
 #include "cpu/event.h"
 #include "cpu/mem.h"
 #include "vmx/vmx.h"
@@ -287,20 +289,32 @@ static const struct {
 
 static void set_bit(uint64_t *words, unsigned bit) { words[bit / 64] |= UINT64_C(1) << (bit % 64); }
 
-void vmx_arm_intercepts(struct cpu *c)
+static void compute_armed(struct vmx_state *x)
 {
-    const struct vmx_state *x = vmx_of(c);
-    for (unsigned i = 0; i < sizeof c->icpt_armed / sizeof c->icpt_armed[0]; i++)
-        c->icpt_armed[i] = c->icpt_undefined[i] = 0;
-    if (x->mode != VMX_NONROOT) return;
+    memset(x->armed, 0, sizeof x->armed);
     for (unsigned id = 0; id < ICPT_COUNT; id++) {
         bool armed = table[id].when == ALWAYS ||
                      (table[id].when == IF_PRI && (x->eff.pri & table[id].control)) ||
                      (table[id].when == IF_SEC && (x->eff.sec & table[id].control));
         if (id == ICPT_PAUSE && (x->eff.sec & SEC_PAUSE_LOOP)) armed = true;
-        if (armed) set_bit(c->icpt_armed, id);
-        if (table[id].needs_sec && !(x->eff.sec & table[id].needs_sec)) set_bit(c->icpt_undefined, id);
+        if (armed) set_bit(x->armed[0], id);
+        if (table[id].needs_sec && !(x->eff.sec & table[id].needs_sec)) set_bit(x->armed[1], id);
     }
+    x->armed_pri = x->eff.pri;
+    x->armed_sec = x->eff.sec;
+}
+
+void vmx_arm_intercepts(struct cpu *c)
+{
+    struct vmx_state *x = vmx_of(c);
+    if (x->mode != VMX_NONROOT) {
+        memset(c->icpt_armed, 0, sizeof c->icpt_armed);
+        memset(c->icpt_undefined, 0, sizeof c->icpt_undefined);
+        return;
+    }
+    if (x->armed_pri != x->eff.pri || x->armed_sec != x->eff.sec) compute_armed(x);
+    memcpy(c->icpt_armed, x->armed[0], sizeof c->icpt_armed);
+    memcpy(c->icpt_undefined, x->armed[1], sizeof c->icpt_undefined);
 }
 
 enum virt_verdict vmx_intercept(struct cpu *c, enum icpt id, const struct icpt_info *info)

@@ -45,6 +45,15 @@ enum vmcs_width { W16, W64, W32, WN };            /* encoding bits 14:13 */
 enum vmcs_class { CONTROL, RODATA, GUEST, HOST }; /* encoding bits 11:10 */
 enum { VMCS_DIRTY_WORDS = (F_COUNT + 63) / 64 };
 
+/* Rows of entry_checks.def, see entry_checks.h. */
+enum vmx_check_id {
+#define CHECK(id, ref, section, stage, outcome, holds, reads, rule) CHECK_##id,
+#include "vmx/entry_checks.def"
+#undef CHECK
+    CHECK_COUNT
+};
+enum { VMX_CHECK_WORDS = (CHECK_COUNT + 63) / 64 };
+
 struct vmcs_field_info {
     const char *name;
     uint16_t encoding;
@@ -140,6 +149,8 @@ struct vmx_cap {
     uint8_t pad[2];
     uint64_t allowed0[VMX_WORDS], allowed1[VMX_WORDS]; /* what VM entry checks against */
     uint64_t features[8];
+    uint64_t rows_of_field[F_COUNT][VMX_CHECK_WORDS]; /* entry checks that read the field */
+    uint64_t rows_always[VMX_CHECK_WORDS];            /* ... that also read live state or memory */
 };
 
 enum vmx_mode { VMX_OFF, VMX_ROOT, VMX_NONROOT };
@@ -148,10 +159,13 @@ enum vmx_mode { VMX_OFF, VMX_ROOT, VMX_NONROOT };
 struct vmx_state {
     struct vmx_cap cap;
     uint64_t vmxon_pointer;
-    uint64_t current;                     /* current-VMCS pointer, VMCS_NONE */
-    struct vmcs vmcs;                     /* contents of the current VMCS */
-    uint64_t dirty[VMCS_DIRTY_WORDS];     /* fields written since the last successful entry of this VMCS */
-    struct vmx_effective eff;             /* latched at VM entry */
+    uint64_t current;                 /* current-VMCS pointer, VMCS_NONE */
+    struct vmcs vmcs;                 /* contents of the current VMCS */
+    uint64_t dirty[VMCS_DIRTY_WORDS]; /* fields written since the last successful entry of this VMCS */
+    struct vmx_effective eff;         /* latched at VM entry */
+    uint64_t armed[2]
+                  [(ICPT_COUNT + 63) / 64]; /* cpu->icpt_armed and icpt_undefined for armed_pri, armed_sec */
+    uint32_t armed_pri, armed_sec;
     uint64_t timer_deadline;              /* preemption timer: expires when TSC >= this; ~0 not running */
     uint64_t mtf_insns, mtf_rip, mtf_rcx; /* where MTF was armed: any difference is one step done */
     uint64_t ple_last, ple_first; /* PAUSE-loop exiting: time of the last and first PAUSE of the loop */
@@ -210,6 +224,7 @@ static inline void vmcs_touch(struct vmx_state *x, int field)
 }
 static inline void vmcs_set(struct vmx_state *x, int field, uint64_t value)
 {
+    if (x->vmcs.f[field] == value) return;
     x->vmcs.f[field] = value;
     vmcs_touch(x, field);
 }

@@ -83,7 +83,8 @@ uop_fn *uop_select(const struct uop_set *set, const struct insn *in, uint32_t mo
     enum uop_form form = form_of(in);
     unsigned col = size_column(in->opsize);
     if (form >= FORM_RM && is_flat(in, mode)) {
-        uop_fn *fn = set->fn[form - FORM_RM + FORM_RM_F][col];
+        uop_fn *fn = in->index == REG_ZERO ? set->fn[form - FORM_RM + FORM_RM_B][col] : NULL;
+        if (!fn) fn = set->fn[form - FORM_RM + FORM_RM_F][col];
         if (fn) return fn;
     }
     return set->fn[form][col];
@@ -174,11 +175,12 @@ static void put_gates(struct builder *w, const struct insn *in)
     if (a & (A_FPU | A_MMX | A_SSE)) w->last_gate = a & A_MMX ? A_MMX : (int)(a & A_SSE);
 }
 
-/* RIP-relative: from the block's RIP. False: does not fit in 32 bits. */
+/* RIP-relative operands and branch targets: from the block's RIP. False: does not fit in 32 bits. */
 static bool rebase(struct builder *w, struct uop *u, const struct insn *in)
 {
-    int64_t d = (int64_t)in->disp + w->off + in->length;
-    if (!in->is_mem || in->base != REG_RIP) return true;
+    bool branch = operand_kind[in->row->operand[0]] == K_REL;
+    int64_t d = (branch ? (int64_t)in->imm : in->disp) + w->off + in->length;
+    if (!branch && (!in->is_mem || in->base != REG_RIP)) return true;
     if (d != (int32_t)d) return false;
     u->disp = (int32_t)d;
     return true;
@@ -186,6 +188,7 @@ static bool rebase(struct builder *w, struct uop *u, const struct insn *in)
 
 static void put_insn(struct builder *w, const struct insn *in, struct uop **pos)
 {
+    const uint32_t start = w->off;
     w->cost += w->c->engine->costs[in->row->timing];
     put_gates(w, in);
     struct uop *u = put(w, NULL, in->length);
@@ -203,7 +206,7 @@ static void put_insn(struct builder *w, const struct insn *in, struct uop **pos)
     }
     /* Same page: the low bits of linear and physical addresses agree. 16-bit targets may wrap. */
     if (operand_kind[in->row->operand[0]] == K_REL && !(w->b->mode & MODE_SINGLE)) {
-        int64_t target = (int64_t)(w->b->hpa & (PAGE_SIZE - 1)) + w->off + in->length + (int64_t)in->imm;
+        int64_t target = (int64_t)(w->b->hpa & (PAGE_SIZE - 1)) + start + in->length + (int64_t)in->imm;
         if (w->b->mode & MODE_CS_FLAT && in->eff_size != 2 && target >= 0 && target < PAGE_SIZE)
             u->flags |= UOP_LOCAL;
     }
@@ -324,7 +327,7 @@ struct block *block_build(struct cpu *c, uint64_t lin, uint64_t hpa, uint32_t mo
     unsigned n = 0, max = mode & MODE_SINGLE ? 1 : BLOCK_MAX_INSNS;
     enum decode_status st = DECODE_OK;
     bool ended = false;
-    uop_fn *end = op_block_end;
+    uop_fn *end = (mode & MODE_CODE) == DECODE_64 ? op_block_end64 : op_block_end;
     if (!cached) return build_one(c, &w, lin, hpa);
 
     struct decode_env env;
@@ -358,7 +361,7 @@ struct block *block_build(struct cpu *c, uint64_t lin, uint64_t hpa, uint32_t mo
         b->bytes = (uint16_t)at;
         if (mode & MODE_SINGLE)
             end = op_single_end;
-        else if (end == op_block_end && (at >= in_page || !(mode & MODE_CS_FLAT) || (mode & MODE_CODE) == DECODE_16))
+        else if (end != op_block_end_solo && (at >= in_page || !(mode & MODE_CS_FLAT) || (mode & MODE_CODE) == DECODE_16))
             end = op_block_end_far;
         finish(&w, end, n);
         if (!e->no_peephole && !(mode & MODE_SINGLE)) block_peephole(b, insns, pos, n);

@@ -48,6 +48,14 @@ HANDLER(block_end)
     return NULL;
 }
 
+HANDLER(block_end64)
+{
+    c->s.gpr[REG_RIP] += (uint64_t)(int64_t)u->off;
+    if (LIKELY(u->imm != 0)) JUMP_TO(u_link(u));
+    c->engine->pending_link = u;
+    return NULL;
+}
+
 HANDLER(block_end_far)
 {
     uint64_t rip = rip_mask(c, c->s.gpr[REG_RIP] + (uint64_t)(int64_t)u->off);
@@ -525,7 +533,7 @@ static void link_block(struct cpu *c, const struct uop *from, struct block *b)
         a->hpa >> PAGE_SHIFT != b->hpa >> PAGE_SHIFT || !(a->mode & MODE_CS_FLAT) || b == e->scratch)
         return;
     struct uop *slot = a->uop + (from - a->uop);
-    struct block_link *l = &a->link[from->fn == op_block_end];
+    struct block_link *l = &a->link[from->fn == op_block_end || from->fn == op_block_end64];
     if (l->from) return;
     slot->imm = (uint64_t)(uintptr_t)b->uop;
     l->from = slot;

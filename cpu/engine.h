@@ -127,6 +127,8 @@ static inline const struct uop *u_link(const struct uop *u) { return (const stru
 /* build.c: the block at lin/hpa, not yet entered anywhere, in e->arena or e->scratch. NULL: fault set, or
  * no room (c->fault.kind is FAULT_NONE): drop and try again. */
 struct block *block_build(struct cpu *c, uint64_t lin, uint64_t hpa, uint32_t mode, bool cached);
+/* The handler of a set for this instruction's operands. */
+uop_fn *uop_select(const struct uop_set *set, const struct insn *in, uint32_t mode);
 /* peephole.c: pos[i] is the uop of insns[i]. */
 void block_peephole(struct block *b, const struct insn *insns, struct uop *const *pos, unsigned n);
 
@@ -134,6 +136,7 @@ void block_peephole(struct block *b, const struct insn *insns, struct uop *const
 HANDLER(block_head);
 HANDLER(single_head);
 HANDLER(block_end);      /* to the next instruction in the same page */
+HANDLER(block_end64);
 HANDLER(block_end_far);  /* ... in another page, or not to be linked */
 HANDLER(block_end_solo); /* after a SOLO instruction */
 HANDLER(single_end);

@@ -51,7 +51,7 @@ struct uop {
  *   dst   register of operand 1, src register of operand 2 (of operand 1 when there is no second). Byte
  *         registers are offsets (R8/W8); segment, control, debug, x87, MMX and XMM registers plain numbers.
  *   imm   immediate operand, sign-extended as its notation says; a second one (ENTER) in bits 16 and up; near
- *         branch: the displacement is in disp, imm is the link to the target; far pointer: offset in
+ *         branch: disp is the target relative to the block's RIP, imm is the link to the target; far pointer: offset in
  *         imm, selector in src | dst << 8; VEX.vvvv of a B_y operand is in src (operand 2) or in imm (operand 3);
  *         MOFFS: the whole address; x87 rows (A_FPU): the 11-bit opcode for FOP.
  *   base, index, scale_seg, disp   the memory operand (u_ea, u_seg), whichever operand it is.
@@ -61,14 +61,21 @@ struct uop {
  * Handler variants of a row, by form and by log2(size): register (and register), register and
  * immediate (or immediate alone), register and memory (or memory as second operand), memory (and register),
  * memory and immediate. The _F forms are optional (NULL: not there): the same with a 64-bit address and a
- * segment of base 0 in 64-bit mode. Rows whose handler reads u->size and u->flags itself use USET_ALL. */
-enum uop_form { FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORM_RM_F, FORM_MR_F, FORM_MI_F, FORM_COUNT };
+ * segment of base 0 in 64-bit mode; the _B forms are _F forms without index. Rows whose handler reads u->size and u->flags itself use USET_ALL. */
+enum uop_form {
+    FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI,
+    FORM_RM_F, FORM_MR_F, FORM_MI_F,
+    FORM_RM_B, FORM_MR_B, FORM_MI_B,
+    FORM_COUNT
+};
 struct uop_set {
     uop_fn *fn[FORM_COUNT][4];
     /* For the peephole pass. Unless flags_known, a set counts as reading every flag and as able to fault. */
     const struct uop_set *noflags; /* the same with dead flag results, NULL where there is none */
     uint16_t reads, writes;        /* OSZAPC bits; writes: replaced whatever the operands */
     uint8_t flags_known;           /* and: faults only through a memory operand */
+    uint8_t address_only;          /* does not touch its memory operand (LEA, NOP) */
+    uint8_t shift;                 /* writes only with an immediate count that is not 0 */
 };
 #define HANDLER(name) const struct uop *op_##name(struct cpu *c, const struct uop *u)
 #define USET_ALL(name)                                                                             \
@@ -92,6 +99,7 @@ struct uop_set {
 #endif
 #define NEXT UV_MUSTTAIL return (u + 1)->fn(c, u + 1)
 #else
+#define UV_MUSTTAIL
 #define NEXT return (void)c, u + 1
 #endif
 /* The handler has set gpr[REG_RIP] itself: leave the block (control transfer, mode change). */

@@ -39,32 +39,31 @@ OPERATION4(xor, a ^ b, LOGIC)
         NEXT;                                                                                                \
     }                                                                                                        \
     MEMORY_WB(op, bits, sfx, fl, MEM, )                                                                      \
-    MEMORY_WB(op, bits, sfx, fl, FLAT, f)
+    MEMORY_WB(op, bits, sfx, fl, FLAT, f)                                                                    \
+    MEMORY_WB(op, bits, sfx, fl, BASE, b)
 #define MEMORY_WB(op, bits, sfx, fl, how, f)                                                                 \
     static HANDLER(op##_rm##f##bits##sfx)                                                                    \
     {                                                                                                        \
-        uint##bits##_t b;                                                                                    \
-        TRY(how##_READ(bits, &b));                                                                           \
+        LOAD(how, bits, b, op_##op##_rm##bits##sfx);                                                         \
         W##bits(u->dst, do_##op##bits(c, R##bits(u->dst), b, fl));                                           \
         NEXT;                                                                                                \
     }                                                                                                        \
     static HANDLER(op##_mr##f##bits##sfx)                                                                    \
     {                                                                                                        \
-        uint64_t a;                                                                                          \
-        TRY(how##_RMW(bits, &a));                                                                            \
-        mem_rmw_commit(c, bits / 8, do_##op##bits(c, (uint##bits##_t)a, R##bits(u->src), fl));               \
+        RMW(how, bits, a, op_##op##_mr##bits##sfx); \
+        COMMIT(how, bits, do_##op##bits(c, (uint##bits##_t)a, R##bits(u->src), fl));               \
         NEXT;                                                                                                \
     }                                                                                                        \
     static HANDLER(op##_mi##f##bits##sfx)                                                                    \
     {                                                                                                        \
-        uint64_t a;                                                                                          \
-        TRY(how##_RMW(bits, &a));                                                                            \
-        mem_rmw_commit(c, bits / 8, do_##op##bits(c, (uint##bits##_t)a, (uint##bits##_t)u->imm, fl));        \
+        RMW(how, bits, a, op_##op##_mi##bits##sfx); \
+        COMMIT(how, bits, do_##op##bits(c, (uint##bits##_t)a, (uint##bits##_t)u->imm, fl));        \
         NEXT;                                                                                                \
     }
 #define SET_FORMS(op, sfx)                                                                                   \
     .fn = {BY_SIZE(op##_rr, sfx),  BY_SIZE(op##_ri, sfx),  BY_SIZE(op##_rm, sfx),  BY_SIZE(op##_mr, sfx),    \
-           BY_SIZE(op##_mi, sfx),  BY_SIZE(op##_rmf, sfx), BY_SIZE(op##_mrf, sfx), BY_SIZE(op##_mif, sfx)}
+           BY_SIZE(op##_mi, sfx),  BY_SIZE(op##_rmf, sfx), BY_SIZE(op##_mrf, sfx), BY_SIZE(op##_mif, sfx), \
+           BY_SIZE(op##_rmb, sfx), BY_SIZE(op##_mrb, sfx), BY_SIZE(op##_mib, sfx)}
 
 #define BINARY(op, in)                                                                                       \
     FORMS_WB(op, 8, , true)                                                                                  \
@@ -100,26 +99,24 @@ BINARY(xor, 0)
         NEXT;                                                                                                \
     }                                                                                                        \
     MEMORY_CMP(op, via, bits, MEM, )                                                                         \
-    MEMORY_CMP(op, via, bits, FLAT, f)
+    MEMORY_CMP(op, via, bits, FLAT, f)                                                                       \
+    MEMORY_CMP(op, via, bits, BASE, b)
 #define MEMORY_CMP(op, via, bits, how, f)                                                                    \
     static HANDLER(op##_rm##f##bits)                                                                         \
     {                                                                                                        \
-        uint##bits##_t b;                                                                                    \
-        TRY(how##_READ(bits, &b));                                                                           \
+        LOAD(how, bits, b, op_##op##_rm##bits);                                                                           \
         do_##via##bits(c, R##bits(u->dst), b, true);                                                         \
         NEXT;                                                                                                \
     }                                                                                                        \
     static HANDLER(op##_mr##f##bits)                                                                         \
     {                                                                                                        \
-        uint##bits##_t a;                                                                                    \
-        TRY(how##_READ(bits, &a));                                                                           \
+        LOAD(how, bits, a, op_##op##_mr##bits);                                                                           \
         do_##via##bits(c, a, R##bits(u->src), true);                                                         \
         NEXT;                                                                                                \
     }                                                                                                        \
     static HANDLER(op##_mi##f##bits)                                                                         \
     {                                                                                                        \
-        uint##bits##_t a;                                                                                    \
-        TRY(how##_READ(bits, &a));                                                                           \
+        LOAD(how, bits, a, op_##op##_mi##bits);                                                                           \
         do_##via##bits(c, a, (uint##bits##_t)u->imm, true);                                                  \
         NEXT;                                                                                                \
     }
@@ -144,20 +141,20 @@ COMPARE(test, and)
         NEXT;                                                                                                \
     }                                                                                                        \
     MEMORY_UNARY(op, bits, sfx, result, set_flags, MEM, )                                                    \
-    MEMORY_UNARY(op, bits, sfx, result, set_flags, FLAT, f)
+    MEMORY_UNARY(op, bits, sfx, result, set_flags, FLAT, f)                                                  \
+    MEMORY_UNARY(op, bits, sfx, result, set_flags, BASE, b)
 #define MEMORY_UNARY(op, bits, sfx, result, set_flags, how, f)                                               \
     static HANDLER(op##_m##f##bits##sfx)                                                                     \
     {                                                                                                        \
-        uint64_t v;                                                                                          \
-        TRY(how##_RMW(bits, &v));                                                                            \
+        RMW(how, bits, v, op_##op##_m##bits##sfx);                                                                            \
         uint##bits##_t a = (uint##bits##_t)v, r = (uint##bits##_t)(result);                                  \
         set_flags(c, bits, a, r);                                                                            \
-        mem_rmw_commit(c, bits / 8, r);                                                                      \
+        COMMIT(how, bits, r);                                                                                \
         NEXT;                                                                                                \
     }
 #define UNARY_FORMS(op, sfx)                                                                                 \
     .fn[FORM_RR] = BY_SIZE(op##_r, sfx), .fn[FORM_MR] = BY_SIZE(op##_m, sfx),                                \
-    .fn[FORM_MR_F] = BY_SIZE(op##_mf, sfx)
+    .fn[FORM_MR_F] = BY_SIZE(op##_mf, sfx), .fn[FORM_MR_B] = BY_SIZE(op##_mb, sfx)
 #define UNARY4(op, sfx, result, set_flags)                                                                   \
     FORMS_UNARY(op, 8, sfx, result, set_flags)                                                               \
     FORMS_UNARY(op, 16, sfx, result, set_flags)                                                              \

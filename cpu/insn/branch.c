@@ -171,7 +171,21 @@ const struct uop_set uset_jmp_ind = {.fn[FORM_RR] = BY_SIZE_V(jmp_r, ), .fn[FORM
 CALL(16)
 CALL(32)
 CALL(64)
-const struct uop_set uset_call_rel = {.fn[FORM_RI] = BY_SIZE_V(call_rel, )};
+/* Linked or seen before, stack in the TLB; anything else starts over in the general form. */
+static HANDLER(call_relf)
+{
+    uint64_t target = REL_TARGET(64);
+    const struct uop *head = u_link(u);
+    if (head == NULL) {
+        if (u->flags & UOP_LOCAL) UV_MUSTTAIL return op_call_rel64(c, u);
+        head = engine_jump(c, target);
+        if (UNLIKELY(head == NULL)) UV_MUSTTAIL return op_call_rel64(c, u);
+    }
+    STACK_PUSH64(c->s.gpr[REG_RIP] + (uint64_t)(int64_t)(u->off + u->len), op_call_rel64);
+    c->s.gpr[REG_RIP] = target;
+    JUMP_TO(head);
+}
+const struct uop_set uset_call_rel = {.fn[FORM_RI] = {NULL, op_call_rel16, op_call_rel32, op_call_relf}};
 const struct uop_set uset_call_ind = {.fn[FORM_RR] = BY_SIZE_V(call_r, ), .fn[FORM_MR] = BY_SIZE_V(call_m, )};
 
 /* RET, RET imm16: RSP moves after the target is known to be legal. */
@@ -190,4 +204,14 @@ const struct uop_set uset_call_ind = {.fn[FORM_RR] = BY_SIZE_V(call_r, ), .fn[FO
 RET(16)
 RET(32)
 RET(64)
-const struct uop_set uset_ret = {.fn[FORM_RR] = BY_SIZE_V(ret, ), .fn[FORM_RI] = BY_SIZE_V(ret, )};
+static HANDLER(retf)
+{
+    STACK_TOP64(target, op_ret64);
+    const struct uop *head = engine_jump(c, target);
+    if (UNLIKELY(head == NULL)) UV_MUSTTAIL return op_ret64(c, u);
+    W64(RSP, sp_ + 8 + u->imm);
+    c->s.gpr[REG_RIP] = target;
+    JUMP_TO(head);
+}
+const struct uop_set uset_ret = {.fn[FORM_RR] = {NULL, op_ret16, op_ret32, op_retf},
+                                 .fn[FORM_RI] = {NULL, op_ret16, op_ret32, op_retf}};

@@ -10,8 +10,7 @@
 #define TARGET_32(v) ((uint32_t)(v))
 #define TARGET_64(v) (v)
 
-#define REL_TARGET(bits)                                                                                     \
-    TARGET_##bits(c->s.gpr[REG_RIP] + (uint64_t)(int64_t)(u->off + u->len) + (uint64_t)(int64_t)u->disp)
+#define REL_TARGET(bits) TARGET_##bits(c->s.gpr[REG_RIP] + (uint64_t)(int64_t)u->disp)
 
 /* Within the CS limit, canonical in 64-bit mode; false: #GP(0) set. */
 bool branch_target_legal(struct cpu *c, uint64_t target);

@@ -12,7 +12,8 @@ const struct uop_set uset_nop = {.fn = {{op_nop, op_nop, op_nop, op_nop},
                                         {op_nop, op_nop, op_nop, op_nop},
                                         {op_nop, op_nop, op_nop, op_nop},
                                         {op_nop, op_nop, op_nop, op_nop}},
-                                 .flags_known = 1};
+                                 .flags_known = 1,
+                                 .address_only = 1};
 HANDLER(nop) { NEXT; }
 HANDLER_ALL(pause) { NEXT; }
 

@@ -20,23 +20,23 @@
         NEXT;                                                                                                \
     }                                                                                                        \
     MOV_MEMORY(bits, MEM, )                                                                                  \
-    MOV_MEMORY(bits, FLAT, f)
+    MOV_MEMORY(bits, FLAT, f)                                                                                \
+    MOV_MEMORY(bits, BASE, b)
 #define MOV_MEMORY(bits, how, f)                                                                             \
     static HANDLER(mov_rm##f##bits)                                                                          \
     {                                                                                                        \
-        uint##bits##_t v;                                                                                    \
-        TRY(how##_READ(bits, &v));                                                                           \
+        LOAD(how, bits, v, op_mov_rm##bits);                                                                 \
         W##bits(u->dst, v);                                                                                  \
         NEXT;                                                                                                \
     }                                                                                                        \
     static HANDLER(mov_mr##f##bits)                                                                          \
     {                                                                                                        \
-        TRY(how##_WRITE(bits, R##bits(u->src)));                                                             \
+        STORE(how, bits, R##bits(u->src), op_mov_mr##bits);                                                  \
         NEXT;                                                                                                \
     }                                                                                                        \
     static HANDLER(mov_mi##f##bits)                                                                          \
     {                                                                                                        \
-        TRY(how##_WRITE(bits, (uint##bits##_t)u->imm));                                                      \
+        STORE(how, bits, (uint##bits##_t)u->imm, op_mov_mi##bits);                                           \
         NEXT;                                                                                                \
     }
 MOV(8)
@@ -45,7 +45,8 @@ MOV(32)
 MOV(64)
 const struct uop_set uset_mov = {.fn = {BY_SIZE(mov_rr, ), BY_SIZE(mov_ri, ), BY_SIZE(mov_rm, ), BY_SIZE(mov_mr, ),
                                         BY_SIZE(mov_mi, ), BY_SIZE(mov_rmf, ), BY_SIZE(mov_mrf, ),
-                                        BY_SIZE(mov_mif, )},
+                                        BY_SIZE(mov_mif, ), BY_SIZE(mov_rmb, ), BY_SIZE(mov_mrb, ),
+                                        BY_SIZE(mov_mib, )},
                                  .flags_known = 1};
 
 /* MOV between the accumulator and an address in the instruction. */
@@ -87,8 +88,13 @@ const struct uop_set uset_mov_moffs = {
     }                                                                                                        \
     static HANDLER(name##_rmf##bits)                                                                         \
     {                                                                                                        \
-        uint##from##_t v;                                                                                    \
-        TRY(FLAT_READ(from, &v));                                                                            \
+        LOAD(FLAT, from, v, op_##name##_rm##bits);                                                           \
+        W##bits(u->dst, (uint##bits##_t)(type)v);                                                            \
+        NEXT;                                                                                                \
+    }                                                                                                        \
+    static HANDLER(name##_rmb##bits)                                                                         \
+    {                                                                                                        \
+        LOAD(BASE, from, v, op_##name##_rm##bits);                                                           \
         W##bits(u->dst, (uint##bits##_t)(type)v);                                                            \
         NEXT;                                                                                                \
     }
@@ -99,6 +105,7 @@ const struct uop_set uset_mov_moffs = {
     const struct uop_set uset_##name = {.fn[FORM_RR] = BY_SIZE_V(name##_rr, ),                               \
                                         .fn[FORM_RM] = BY_SIZE_V(name##_rm, ),                               \
                                         .fn[FORM_RM_F] = BY_SIZE_V(name##_rmf, ),                            \
+                                        .fn[FORM_RM_B] = BY_SIZE_V(name##_rmb, ),                            \
                                         .flags_known = 1};
 EXTEND_SET(movzx_b, uint8_t, 8)
 EXTEND_SET(movzx_w, uint16_t, 16)
@@ -110,6 +117,7 @@ EXTEND(movsxd, int32_t, 32, 64)
 const struct uop_set uset_movsxd = {.fn[FORM_RR] = {NULL, op_mov_rr16, op_movsxd_rr32, op_movsxd_rr64},
                                     .fn[FORM_RM] = {NULL, op_mov_rm16, op_movsxd_rm32, op_movsxd_rm64},
                                     .fn[FORM_RM_F] = {NULL, op_mov_rmf16, op_movsxd_rmf32, op_movsxd_rmf64},
+                                    .fn[FORM_RM_B] = {NULL, op_mov_rmb16, op_movsxd_rmb32, op_movsxd_rmb64},
                                     .flags_known = 1};
 
 /* --- LEA --- */
@@ -124,12 +132,18 @@ const struct uop_set uset_movsxd = {.fn[FORM_RR] = {NULL, op_mov_rr16, op_movsxd
     {                                                                                                        \
         W##bits(u->dst, flat_ea(c, u));                                                                      \
         NEXT;                                                                                                \
+    }                                                                                                        \
+    static HANDLER(leab##bits)                                                                               \
+    {                                                                                                        \
+        W##bits(u->dst, base_ea(c, u));                                                                      \
+        NEXT;                                                                                                \
     }
 LEA(16)
 LEA(32)
 LEA(64)
 const struct uop_set uset_lea = {
-    .fn[FORM_RM] = BY_SIZE_V(lea, ), .fn[FORM_RM_F] = BY_SIZE_V(leaf, ), .flags_known = 1};
+    .fn[FORM_RM] = BY_SIZE_V(lea, ), .fn[FORM_RM_F] = BY_SIZE_V(leaf, ), .fn[FORM_RM_B] = BY_SIZE_V(leab, ),
+    .flags_known = 1, .address_only = 1};
 
 /* --- XCHG, XADD, CMPXCHG --- */
 

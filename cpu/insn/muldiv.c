@@ -244,5 +244,29 @@ MULDIV_SET(idiv)
 IMUL2(16, 32, int32_t)
 IMUL2(32, 64, int64_t)
 IMUL2(64, 128, __int128)
-const struct uop_set uset_imul2 = {.fn[FORM_RR] = BY_SIZE_V(imul2_rr, ), .fn[FORM_RM] = BY_SIZE_V(imul2_rm, )};
-const struct uop_set uset_imul3 = {.fn[FORM_RR] = BY_SIZE_V(imul3_rr, ), .fn[FORM_RM] = BY_SIZE_V(imul3_rm, )};
+/* Dead flags. */
+#define IMUL2_PLAIN(bits)                                                                                    \
+    static HANDLER(imul2_rrn##bits)                                                                          \
+    {                                                                                                        \
+        W##bits(u->dst, R##bits(u->dst) * R##bits(u->src));                                                  \
+        NEXT;                                                                                                \
+    }                                                                                                        \
+    static HANDLER(imul3_rrn##bits)                                                                          \
+    {                                                                                                        \
+        W##bits(u->dst, R##bits(u->src) * (uint##bits##_t)u->imm);                                           \
+        NEXT;                                                                                                \
+    }
+IMUL2_PLAIN(32)
+IMUL2_PLAIN(64)
+static const struct uop_set uset_imul2_n = {.fn[FORM_RR] = {NULL, NULL, op_imul2_rrn32, op_imul2_rrn64}};
+static const struct uop_set uset_imul3_n = {.fn[FORM_RR] = {NULL, NULL, op_imul3_rrn32, op_imul3_rrn64}};
+const struct uop_set uset_imul2 = {.fn[FORM_RR] = BY_SIZE_V(imul2_rr, ),
+                                   .fn[FORM_RM] = BY_SIZE_V(imul2_rm, ),
+                                   .noflags = &uset_imul2_n,
+                                   .writes = FL_OSZAPC,
+                                   .flags_known = 1};
+const struct uop_set uset_imul3 = {.fn[FORM_RR] = BY_SIZE_V(imul3_rr, ),
+                                   .fn[FORM_RM] = BY_SIZE_V(imul3_rm, ),
+                                   .noflags = &uset_imul3_n,
+                                   .writes = FL_OSZAPC,
+                                   .flags_known = 1};

@@ -112,21 +112,45 @@ static inline void shift_flags(struct cpu *c, unsigned bits, struct shifted s)
     SHIFT_FORMS(name, op, 16, count, via)                                                                    \
     SHIFT_FORMS(name, op, 32, count, via)                                                                    \
     SHIFT_FORMS(name, op, 64, count, via)
-#define SHIFT(name, op)                                                                                      \
-    SHIFT4(name, op, R8(8), cl)                                                                              \
-    SHIFT4(name, op, u->imm, i)                                                                              \
+#define SHIFT_SET(name, in, out, n)                                                                              \
     const struct uop_set uset_##name = {.fn = {BY_SIZE(name##_rcl, ),                                        \
                                                BY_SIZE(name##_ri, ),                                         \
                                                {NULL},                                                       \
                                                BY_SIZE(name##_mcl, ),                                        \
-                                               BY_SIZE(name##_mi, )}};
-SHIFT(rol, 0)
-SHIFT(ror, 1)
-SHIFT(rcl, 2)
-SHIFT(rcr, 3)
-SHIFT(shr, 5)
-SHIFT(sar, 7)
-SHIFT(shl, 4)
+                                               BY_SIZE(name##_mi, )},                                        \
+                                        .noflags = n,                                                        \
+                                        .reads = in,                                                         \
+                                        .writes = out,                                                       \
+                                        .shift = 1,                                                          \
+                                        .flags_known = 1};
+#define SHIFT(name, op, in)                                                                                      \
+    SHIFT4(name, op, R8(8), cl)                                                                              \
+    SHIFT4(name, op, u->imm, i)                                                                              \
+    SHIFT_SET(name, in, 0, NULL)
+SHIFT(rol, 0, 0)
+SHIFT(ror, 1, 0)
+SHIFT(rcl, 2, FL_CF)
+SHIFT(rcr, 3, FL_CF)
+
+/* Dead flags: register by an immediate count that is not 0 and below the operand size. */
+#define SHIFT_PLAIN(name, bits, expr)                                                                        \
+    static HANDLER(name##_n##bits)                                                                           \
+    {                                                                                                        \
+        uint##bits##_t a = R##bits(u->dst);                                                                  \
+        unsigned n = COUNT(bits, u->imm);                                                                    \
+        W##bits(u->dst, (uint##bits##_t)(expr));                                                             \
+        NEXT;                                                                                                \
+    }
+#define SHIFT_LOGIC(name, op, expr32, expr64)                                                        \
+    SHIFT4(name, op, R8(8), cl)                                                                              \
+    SHIFT4(name, op, u->imm, i)                                                                              \
+    SHIFT_PLAIN(name, 32, expr32)                                                                            \
+    SHIFT_PLAIN(name, 64, expr64)                                                                            \
+    static const struct uop_set uset_##name##_n = {.fn[FORM_RI] = {NULL, NULL, op_##name##_n32, op_##name##_n64}}; \
+    SHIFT_SET(name, 0, FL_OSZAPC, &uset_##name##_n)
+SHIFT_LOGIC(shr, 5, a >> n, a >> n)
+SHIFT_LOGIC(sar, 7, (int32_t)a >> n, (int64_t)a >> n)
+SHIFT_LOGIC(shl, 4, a << n, a << n)
 
 /* SHLD, SHRD. With 16-bit operands and a count over 16 the result is undefined; processors shift the
  * three words dst:src:dst (SHLD) as one. */

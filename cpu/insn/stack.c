@@ -49,9 +49,28 @@
 PUSH(16)
 PUSH(32)
 PUSH(64)
-const struct uop_set uset_push = {
-    .fn[FORM_RR] = BY_SIZE_V(push_r, ), .fn[FORM_RI] = BY_SIZE_V(push_i, ), .fn[FORM_MR] = BY_SIZE_V(push_m, )};
-const struct uop_set uset_pop = {.fn[FORM_RR] = BY_SIZE_V(pop_r, ), .fn[FORM_MR] = BY_SIZE_V(pop_m, )};
+static HANDLER(push_rf)
+{
+    STACK_PUSH64(R64(u->dst), op_push_r64);
+    NEXT;
+}
+static HANDLER(push_if)
+{
+    STACK_PUSH64(u->imm, op_push_i64);
+    NEXT;
+}
+static HANDLER(pop_rf)
+{
+    STACK_TOP64(v, op_pop_r64);
+    W64(RSP, sp_ + 8);
+    W64(u->dst, v);
+    NEXT;
+}
+const struct uop_set uset_push = {.fn[FORM_RR] = {NULL, op_push_r16, op_push_r32, op_push_rf},
+                                  .fn[FORM_RI] = {NULL, op_push_i16, op_push_i32, op_push_if},
+                                  .fn[FORM_MR] = BY_SIZE_V(push_m, )};
+const struct uop_set uset_pop = {.fn[FORM_RR] = {NULL, op_pop_r16, op_pop_r32, op_pop_rf},
+                                 .fn[FORM_MR] = BY_SIZE_V(pop_m, )};
 
 /* --- PUSHA, POPA, ENTER, LEAVE: any size, not hot --- */
 

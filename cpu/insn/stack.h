@@ -48,4 +48,17 @@ MEM_INLINE bool stack_push64(struct cpu *c, uint64_t v)
 MEM_INLINE bool stack_top64(struct cpu *c, uint64_t *v) { return flat_read64(c, SEG_SS, R64(RSP), v); }
 MEM_INLINE void stack_add64(struct cpu *c, uint64_t n) { W64(RSP, R64(RSP) + n); }
 
+/* Fast forms: a miss starts the instruction over in its general form, as in flat.h. */
+#define STACK_TOP64(var, general)                                                                            \
+    uint64_t sp_ = R64(RSP);                                                                                 \
+    const struct tlb_entry *e_ = tlb_slot(c, sp_);                                                           \
+    if (UNLIKELY(e_->read != tlb_want(c, sp_ + 7))) UV_MUSTTAIL return general(c, u);                        \
+    uint64_t var = host_load(tlb_host(e_, sp_), 8)
+#define STACK_PUSH64(v, general)                                                                             \
+    uint64_t sp_ = R64(RSP) - 8;                                                                             \
+    const struct tlb_entry *e_ = tlb_slot(c, sp_);                                                           \
+    if (UNLIKELY(e_->write != tlb_want(c, sp_ + 7))) UV_MUSTTAIL return general(c, u);                       \
+    host_store(tlb_host(e_, sp_), 8, v);                                                                     \
+    W64(RSP, sp_)
+
 #endif

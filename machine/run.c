@@ -59,7 +59,8 @@ static struct choice choose(struct machine *m)
         if (v->idle && v->cpu->attention != v->idle_attention) machine_wake(m, i);
         if (v->idle) {
             uint64_t d = deadline_of(v->cpu);
-            if (d < c.deadline) {
+            /* A deadline that it slept through already is none. */
+            if (d < c.deadline && d > cpu_now(v->cpu)) {
                 c.deadline = d;
                 c.sleeper = v;
             }
@@ -172,6 +173,17 @@ struct machine_exit machine_run(struct machine *m, uint64_t until)
         uint64_t next = clock_next(&m->clock);
         uint64_t bound = c.now < until ? c.now : until;
 
+        if (!c.next) {
+            enum machine_stop as;
+            for (uint32_t i = 0; i < m->cpus; i++) { /* the last one fell asleep at its own time */
+                uint64_t t = cpu_now(m->vcpu[i].cpu);
+                if (t > next) t = next;
+                if (t > m->clock.now) m->clock.now = t;
+            }
+            if (m->idle_since == CLOCK_NEVER) m->idle_since = m->clock.now;
+            if (is_hung(m, next, c.deadline, &as)) return leave(m, as, 0, -1);
+        }
+
         /* What is due before the slowest processor's time happens first. */
         if (next <= bound && next <= c.deadline) {
             clock_run(&m->clock, next);
@@ -181,15 +193,6 @@ struct machine_exit machine_run(struct machine *m, uint64_t until)
             if (c.deadline > m->clock.now) m->clock.now = c.deadline;
             machine_wake(m, (uint32_t)(c.sleeper - m->vcpu));
             continue;
-        }
-        if (!c.next) {
-            enum machine_stop as;
-            for (uint32_t i = 0; i < m->cpus; i++) { /* the last one fell asleep at its own time */
-                uint64_t t = cpu_now(m->vcpu[i].cpu);
-                if (t > m->clock.now) m->clock.now = t < next ? t : next;
-            }
-            if (m->idle_since == CLOCK_NEVER) m->idle_since = m->clock.now;
-            if (is_hung(m, next, c.deadline, &as)) return leave(m, as, 0, -1);
         }
         if (c.now >= until) {
             if (until > m->clock.now) m->clock.now = until;

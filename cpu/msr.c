@@ -433,6 +433,27 @@ void msr_reset(struct cpu *c)
     c->s.misc_enable = c->s.msr_file[MSR_SLOT_MISC_ENABLE];
 }
 
+void msr_firmware_setup(struct cpu *c, uint64_t low, uint64_t high)
+{
+    static const uint64_t wb = 0x0606060606060606, uc = 0, wp = 0x0505050505050505;
+    uint64_t *file = c->s.msr_file;
+    if (has_feature(c, FEAT_MTRR)) {
+        file[MSR_SLOT_MTRR_FIX64K] = file[MSR_SLOT_MTRR_FIX16K] = wb;
+        file[MSR_SLOT_MTRR_FIX16K + 1] = uc;
+        for (unsigned i = 0; i < 8; i++)
+            file[MSR_SLOT_MTRR_FIX4K + i] = wp;
+        file[MSR_SLOT_MTRR_VARIABLE] = 0xc0000000;
+        file[MSR_SLOT_MTRR_VARIABLE + 1] = (address_bits(c) & ~UINT64_C(0x3fffffff)) | 0x800;
+        file[MSR_SLOT_MTRR_DEF_TYPE] = 0xc06;
+    }
+    if (!intel(c)) {
+        /* MtrrVarDramEn; with memory above 4 GiB also Tom2En and Tom2ForceMemTypeWB. */
+        file[MSR_SLOT_TOP_MEM] = (low + 0x7fffff) & ~UINT64_C(0x7fffff);
+        file[MSR_SLOT_TOP_MEM2] = high != 0 ? (UINT64_C(1) << 32) + high : 0;
+        file[MSR_SLOT_SYSCFG] = 1 << 20 | (high != 0 ? 3 << 21 : 0);
+    }
+}
+
 static bool is_apic(uint32_t index)
 {
     return index == MSR_APIC_BASE || index == MSR_TSC_DEADLINE ||

@@ -17,6 +17,11 @@ enum msr_slot {
 /* Power-on values of every row. */
 void msr_reset(struct cpu *c);
 
+/* What firmware programs before an operating system runs: MTRRs (everything write-back but the video and ROM
+ * areas and the hole from 3 to 4 GiB), the top of memory where the family has such registers. low, high:
+ * bytes of RAM below 4 GiB and above. */
+void msr_firmware_setup(struct cpu *c, uint64_t low, uint64_t high);
+
 /* For listings and tests: row i, false beyond the last. */
 struct msr_info {
     const char *name;

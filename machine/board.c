@@ -4,6 +4,7 @@
 
 #include "cpu/event.h"
 #include "cpu/mem.h"
+#include "cpu/msr.h"
 #include "machine/devices/fw_cfg_ports.h"
 #include "machine/machine_internal.h"
 
@@ -416,6 +417,8 @@ static void firmware_leftovers(struct machine *m)
     for (unsigned i = 0; i < 4; i++)
         pci_config_write(&m->pci.isa, 0x60 + i, 1, route[i]);
     i8259_write(&m->pic, 0x4d1, 0x0c);
+    for (uint32_t i = 0; i < m->cpus; i++)
+        msr_firmware_setup(m->vcpu[i].cpu, m->memory.low, m->memory.high);
 }
 
 void board_reset(struct machine *m)

@@ -222,6 +222,11 @@ enum uv_status uv_probe_mask(const char *names, uint64_t *mask, char *message, s
 const char *uv_probe_name(uint32_t point);
 /* The event in words: "VM exit: CPUID, qualification 0x0". Returns the length, as snprintf does. */
 int uv_event_text(const uv_machine *machine, const struct uv_event *event, char *text, size_t size);
+/* Inside the callback of a VM_ENTRY_FAIL event: the index-th broken rule (0, 1, ...) with the manual's section,
+ * the fields it reads and their values, as a line or as a JSON object. Returns the length, as snprintf does; 0: no
+ * more, or the failure has another cause than a rule. */
+size_t uv_explain_entry(uv_machine *machine, const struct uv_event *event, uint32_t index, int json, char *text,
+                        size_t size);
 
 /* ---- Statistics ----------------------------------------------------------------------------------- */
 enum uv_status uv_stats_enable(uv_machine *machine); /* counting begins */

@@ -4,10 +4,18 @@
 #define UV_MACHINE_EXTENSION_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 struct cpu;
 
 /* By the features it advertises; none is fine. False: no memory. */
 bool machine_attach_extension(struct cpu *c);
+
+/* A VM entry has just failed with this code (arguments of PROBE_VM_ENTRY_FAIL): the index-th broken rule of
+ * the current control structure in words, or as JSON. Returns the length as snprintf does, 0 when there are
+ * no more. */
+size_t machine_explain_entry(struct cpu *c, uint64_t code, uint32_t index, bool json, char *text,
+                             size_t size);
 
 #endif

@@ -53,6 +53,9 @@ static void print_event(void *opaque, uv_machine *machine, const struct uv_event
     cli_disassemble(machine, (uint32_t)e->cpu, e->linear_rip, e->code_mode, insn, sizeof(insn));
     fprintf(t->out, "%14" PRIu64 " cpu%d %-8s 0x%016" PRIx64 "  %-56s %s\n", e->cycle, e->cpu,
             e->in_guest ? "non-root" : "root", e->rip, words, insn);
+    char rule[1024];
+    for (uint32_t i = 0; uv_explain_entry(machine, e, i, 0, rule, sizeof(rule)); i++)
+        fprintf(t->out, "%14s broken rule: %s\n", "", rule);
 }
 
 /* "CATEGORY,...[,file=PATH]": a path may hold commas, so it comes last. */

@@ -602,7 +602,7 @@ enum run_stop cpu_run(struct cpu *c, uint64_t until)
 {
     struct engine *e = c->engine;
     enum run_stop stop = STOP_BUDGET;
-    /* The context may have something to do at a certain time (preemption timer): stop there and look. */
+    /* The context may have something to do at a certain cycle (preemption timer): stop there and look. */
     uint64_t now = cpu_now(c), deadline = c->virt->next_deadline(c);
     if (deadline <= now)
         cpu_update_attention(c);

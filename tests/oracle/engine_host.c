@@ -123,7 +123,8 @@ static void on_signal(int sig, siginfo_t *info, void *context)
             vector = -1;
             if (t->rep && (uint64_t)g[REG_RIP] == t->in.rip) return; /* one iteration done */
         }
-        if (t->insns > 1 && vector == 3 && (uint64_t)g[REG_RIP] == t->in.rip + t->length + 1) {
+        /* An end mark behind the block, which a branch at its end may have jumped over a few of. */
+        if (t->insns > 1 && vector == 3 && (uint64_t)g[REG_RIP] > t->in.rip + t->length) {
             vector = -1;
             g[REG_RIP]--;
         }

@@ -392,6 +392,19 @@ static bool add_instruction(struct generator *g, struct ocase *t, const struct i
     return true;
 }
 
+/* The end of a block: mostly something that sets flags, then a short forward branch into the end marks. */
+static void add_branch(struct generator *g, struct ocase *t)
+{
+    for (unsigned tries = 0; tries < 40; tries++) {
+        const struct insn_row *row = g->rows[pick(g, g->row_count)];
+        if (row->timing != TIMING_alu || (row->attr & A_NO64 && t->mode == 64)) continue;
+        if (add_instruction(g, t, row)) break;
+    }
+    t->code[t->length++] = (uint8_t)(0x70 | pick(g, 16));
+    t->code[t->length++] = (uint8_t)pick(g, 16);
+    t->insns++;
+}
+
 void generate_case(struct generator *g, struct ocase *t)
 {
     for (;;) {
@@ -410,6 +423,10 @@ void generate_case(struct generator *g, struct ocase *t)
             /* Unicorn's 16-bit mode has no SSE and none of the later opcode maps. */
             if (g->for_unicorn && t->mode == 16 && (row->attr & (A_PROT | A_SSE) || row->map > 1)) continue;
             add_instruction(g, t, row);
+        }
+        if (t->insns == want && want > 1 && pick(g, 2) && !g->for_unicorn) {
+            add_branch(g, t);
+            want = t->insns;
         }
         if (t->insns == want) {
             g->next++;

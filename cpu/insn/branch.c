@@ -19,8 +19,14 @@ bool branch_target_legal(struct cpu *c, uint64_t target)
     return cpu_raise_error(c, VEC_GP, 0);
 }
 
-const struct uop *branch_unlinked(struct cpu *c, const struct uop *u, uint64_t target)
+static uint64_t relative_target(const struct cpu *c, const struct uop *u)
 {
+    return u->size == 8 ? REL_TARGET(64) : u->size == 4 ? REL_TARGET(32) : REL_TARGET(16);
+}
+
+const struct uop *branch_unlinked(struct cpu *c, const struct uop *u)
+{
+    uint64_t target = relative_target(c, u);
     if (u->flags & UOP_LOCAL) {
         c->engine->pending_link = u;
         c->s.gpr[REG_RIP] = target;
@@ -73,16 +79,14 @@ static void loop_count_set(struct cpu *c, const struct uop *u, uint64_t v)
 /* The counter changes only if the branch does not fault. */
 static const struct uop *loop_taken(struct cpu *c, const struct uop *u)
 {
-    uint64_t target = u->size == 8   ? REL_TARGET(64)
-                      : u->size == 4 ? REL_TARGET(32)
-                                     : REL_TARGET(16);
+    uint64_t target = relative_target(c, u);
     TRY(branch_target_legal(c, target));
     loop_count_set(c, u, loop_count(c, u) - 1);
     if (u->imm != 0) {
         c->s.gpr[REG_RIP] = target;
         JUMP_TO(u_link(u));
     }
-    return branch_unlinked(c, u, target);
+    UV_MUSTTAIL return branch_unlinked(c, u);
 }
 #define LOOP(name, cond)                                                                                     \
     HANDLER_ALL(name)                                                                                        \
@@ -153,7 +157,7 @@ const struct uop_set uset_jmp_ind = {.fn[FORM_RR] = BY_SIZE_V(jmp_r, ), .fn[FORM
         }                                                                                                    \
         if (u->flags & UOP_LOCAL) {                                                                          \
             TRY(stack_push##bits(c, (uint##bits##_t)u_next_rip(c, u)));                                      \
-            return branch_unlinked(c, u, target);                                                            \
+            UV_MUSTTAIL return branch_unlinked(c, u);                                                            \
         }                                                                                                    \
         CALL_TO(bits, target);                                                                               \
     }                                                                                                        \

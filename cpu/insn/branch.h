@@ -14,17 +14,16 @@
 
 /* Within the CS limit, canonical in 64-bit mode; false: #GP(0) set. */
 bool branch_target_legal(struct cpu *c, uint64_t target);
-/* A taken branch without a link: jump cache, or back to the loop. */
-const struct uop *branch_unlinked(struct cpu *c, const struct uop *u, uint64_t target);
+/* A taken relative branch without a link: jump cache, or back to the loop. */
+const struct uop *branch_unlinked(struct cpu *c, const struct uop *u);
 
 #define TAKE_BRANCH(bits)                                                                                    \
     do {                                                                                                     \
-        uint64_t target_ = REL_TARGET(bits);                                                                 \
         if (LIKELY(u->imm != 0)) {                                                                           \
-            c->s.gpr[REG_RIP] = target_;                                                                     \
+            c->s.gpr[REG_RIP] = REL_TARGET(bits);                                                            \
             JUMP_TO(u_link(u));                                                                              \
         }                                                                                                    \
-        return branch_unlinked(c, u, target_);                                                               \
+        UV_MUSTTAIL return branch_unlinked(c, u);                                                               \
     } while (0)
 
 #endif

@@ -32,7 +32,6 @@ struct cpu *cpu_create(int id, const struct cpu_model *model, const uint64_t *fe
     c->virt = &virt_bare;
     c->apic_access_page = ~UINT64_C(0);
     c->second_stage_root = ~UINT64_C(0);
-    c->s.random = UINT64_C(0x2545f4914f6cdd1d) + (uint64_t)(unsigned)id;
     c->tlb = tlb_create();
     if (c->tlb != NULL) c->tlb_l1 = tlb_table(c, MMU_SUPERVISOR, true);
     c->engine = c->tlb != NULL ? engine_create(c) : NULL;
@@ -121,6 +120,8 @@ void cpu_reset(struct cpu *c)
     s->cr0 = CR0_CD | CR0_NW | CR0_ET;
     memset(&s->intr, 0, sizeof s->intr);
     reset_common(c);
+    s->random = UINT64_C(0x2545f4914f6cdd1d) + (uint64_t)(unsigned)c->id;
+    s->insns = 0;
     s->xcr0 = 1;
     s->xss = s->pkrs = 0;
     s->pkru = 0;

@@ -187,7 +187,8 @@ const char *uv_stop_name(enum uv_stop_reason reason)
 enum uv_status uv_machine_run(uv_machine *v, uint64_t until, struct uv_stop *stop)
 {
     if (!v || !stop) return UV_E_ARGUMENT;
-    struct machine_exit e = machine_run(v->m, until);
+    /* UINT64_MAX is the cycle of events that never happen. */
+    struct machine_exit e = machine_run(v->m, until == UINT64_MAX ? until - 1 : until);
     *stop = (struct uv_stop){stop_reason(e.stop), e.code, e.cpu, e.cycle};
     return UV_OK;
 }

@@ -241,7 +241,7 @@ enum boot_status boot_load(const struct boot_request *rq, const struct boot_memo
     if (rq->module_count > BOOT_MODULES_MAX)
         return loader_fail(&l, BOOT_BAD_REQUEST, "%u modules, at most %d are possible", rq->module_count,
                            BOOT_MODULES_MAX);
-    if (rq->kernel.size == 0)
+    if (rq->kernel.size == 0 && e.protocol != BOOT_RAW)
         return loader_fail(&l, BOOT_BAD_IMAGE, "%s: the file is empty", rq->kernel.name);
     if (e.protocol == BOOT_AUTO) e.protocol = boot_detect(&rq->kernel);
     switch (e.protocol) {

@@ -307,7 +307,7 @@ int cli_apply(struct cli *cli)
     int status;
     if (cli->serials == 0 && (cli->nographic || !cli->nodefaults)) cli->serial[cli->serials++] = "stdio";
     for (uint32_t i = 0; i < cli->serials; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof(name), "serial%u", i);
         if ((status = set_backend(cli, name, "-serial", cli->serial[i]))) return status;
     }

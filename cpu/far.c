@@ -247,8 +247,12 @@ static void drop_inner_data(struct cpu *c)
         bool conforming =
             (s->ar & (AR_S | TYPE_CODE | TYPE_CONFORMING)) == (AR_S | TYPE_CODE | TYPE_CONFORMING);
         if (!conforming && (s->ar >> AR_DPL_SHIFT & 3) < c->s.cpl) {
-            struct seg_reg null = seg_null(c, data[i], 0);
-            seg_set(c, data[i], &null);
+            /* Only the selector goes and the register becomes invalid: FS and GS keep the base that 64-bit
+             * mode goes on using (a VM entry may have loaded it under a null selector). */
+            struct seg_reg invalid = *s;
+            invalid.selector = 0;
+            invalid.ar |= AR_UNUSABLE;
+            seg_set(c, data[i], &invalid);
         }
     }
 }

@@ -385,6 +385,7 @@ bool board_setup(struct machine *m)
                                         .opaque = m};
     acpi_pm_setup(&m->pm, &m->clock, &m->irq, signal_power_off, m);
     pci_setup(&m->pci, &m->ports, &m->mmio, &m->irq, &m->apic_bus, &m->system);
+    if (m->config.pci_testdev && !pci_testdev_add(&m->pci_testdev, &m->pci, 2)) return false;
     m->debug.irq = &m->irq;
     m->debug.console = m->config.debugcon;
     m->debug.debug_exit = signal_debug_exit;
@@ -419,6 +420,7 @@ static void firmware_leftovers(struct machine *m)
     i8259_write(&m->pic, 0x4d1, 0x0c);
     for (uint32_t i = 0; i < m->cpus; i++)
         msr_firmware_setup(m->vcpu[i].cpu, m->memory.low, m->memory.high);
+    pci_assign(&m->pci, (uint32_t)BOARD_PCI_HOLE, BOARD_PCI_IO);
 }
 
 void board_reset(struct machine *m)
@@ -440,6 +442,7 @@ void board_reset(struct machine *m)
     for (unsigned i = 0; i < MACHINE_MAX_SERIAL; i++)
         if (m->config.serial[i]) uart_reset(&m->uart[i]);
     debug_devices_reset(&m->debug);
+    pci_testdev_reset(&m->pci_testdev);
     fw_cfg_reset(&m->fw_cfg);
     machine_set_a20(m, true);
     if (!m->config.firmware) firmware_leftovers(m);

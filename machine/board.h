@@ -28,6 +28,7 @@ enum {
     BOARD_ACPI_ENABLE = 0xF1,
     BOARD_ACPI_DISABLE = 0xF0,
     BOARD_FW_CFG = 0x510,
+    BOARD_PCI_IO = 0xC000,    /* from here up: for PCI I/O BARs */
     BOARD_PM_TIMER_BITS = 24, /* FADT TMR_VAL_EXT clear */
     BOARD_S5_SLP_TYP = 0,     /* \_S5 package: power off */
 

@@ -14,6 +14,7 @@
 #include "machine/devices/i8042.h"
 #include "machine/devices/i8254.h"
 #include "machine/devices/pci.h"
+#include "machine/devices/pci_testdev.h"
 #include "machine/devices/rtc_cmos.h"
 #include "machine/devices/system_control.h"
 #include "machine/devices/uart16550.h"
@@ -62,6 +63,7 @@ struct machine {
     struct system_control system;
     struct acpi_pm pm;
     struct pci pci;
+    struct pci_testdev pci_testdev;
     struct uart uart[MACHINE_MAX_SERIAL];
     struct debug_devices debug;
     struct fw_cfg fw_cfg;

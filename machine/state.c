@@ -215,6 +215,7 @@ void machine_visit(struct machine *m, struct visitor *v)
     for (unsigned i = 0; i < MACHINE_MAX_SERIAL; i++)
         if (m->config.serial[i]) uart_visit(&m->uart[i], v);
     debug_devices_visit(&m->debug, v);
+    pci_testdev_visit(&m->pci_testdev, v);
     fw_cfg_visit(&m->fw_cfg, v);
     clock_visit(&m->clock, v);
     if (!v->loading) return;

@@ -23,7 +23,8 @@ static bool enabled(const struct hpet *h) { return (h->s.config & CONF_ENABLE) !
 
 static uint64_t counter(const struct hpet *h)
 {
-    return enabled(h) ? h->s.base + (tick_now(h) - h->s.start) : h->s.base;
+    uint64_t now = tick_now(h);
+    return enabled(h) && now > h->s.start ? h->s.base + (now - h->s.start) : h->s.base;
 }
 
 static unsigned line_of(const struct hpet *h, unsigned i)

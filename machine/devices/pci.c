@@ -285,6 +285,32 @@ void pci_reset(struct pci *p)
     route_intx(p);
 }
 
+void pci_assign(struct pci *p, uint32_t memory, uint16_t io)
+{
+    uint64_t next_memory = memory, next_io = io;
+    for (unsigned i = 0; i < PCI_SLOTS * PCI_FUNCTIONS; i++) {
+        struct pci_function *f = p->at[i];
+        if (!f) continue;
+        uint32_t command = get(f->s.config + PCI_COMMAND, 2);
+        for (unsigned b = 0; b < PCI_BARS; b++) {
+            const struct pci_bar *bar = &f->bar[b];
+            uint64_t *next = bar->io ? &next_io : &next_memory;
+            uint64_t limit = bar->io ? 0x10000 : BOARD_IO_APIC;
+            if (!bar->size) continue;
+            uint64_t at = (*next + bar->size - 1) & ~(uint64_t)(bar->size - 1);
+            if (at + bar->size > limit) continue; /* no room: stays unassigned */
+            pci_config_write(f, PCI_BAR0 + 4 * b, 4, (uint32_t)at);
+            *next = at + bar->size;
+            command |= bar->io ? PCI_CMD_IO : PCI_CMD_MEMORY;
+        }
+        pci_config_write(f, PCI_COMMAND, 2, command);
+        uint8_t pin = f->s.config[PCI_INT_PIN];
+        if (pin && f != &p->pm)
+            pci_config_write(f, PCI_INT_LINE, 1,
+                             p->isa.s.config[PIRQ_ROUTE + ((f->slot + pin - 2u) & 3)] & 15);
+    }
+}
+
 void pci_visit(struct pci *p, struct visitor *v)
 {
     visit_u32(v, &p->s.address);

@@ -74,6 +74,9 @@ struct pci {
 void pci_setup(struct pci *p, struct ports *ports, struct mmio *mmio, struct irq_board *irq,
                struct apic_bus *apic, struct system_control *system);
 void pci_reset(struct pci *p);
+/* What firmware does for an operating system: gives each BAR an address from these on, upwards, routes
+ * interrupt pins, and enables decoding. */
+void pci_assign(struct pci *p, uint32_t memory, uint16_t io);
 void pci_visit(struct pci *p, struct visitor *v);
 
 /* Fills in identity; class_code is 24 bits, class in the highest. */

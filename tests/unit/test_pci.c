@@ -3,6 +3,7 @@
 #include "tests/unit/board_rig.h"
 
 #include "machine/devices/pci.h"
+#include "machine/devices/pci_testdev.h"
 #include "machine/devices/system_control.h"
 
 static struct rig r;
@@ -163,9 +164,40 @@ static void msi(void **state)
     assert_true(lapic_irr(&r, 0, 0x55));
 }
 
+static void test_device(void **state)
+{
+    static struct pci_testdev t;
+    (void)state;
+    setup();
+    assert_true(pci_testdev_add(&t, &p, 4));
+    pci_testdev_reset(&t);
+    pci_assign(&p, 0xc0000000, 0xc000);
+    uint32_t memory = get(4, 0, 0x10, 4), io = get(4, 0, 0x14, 4);
+    assert_int_equal(get(4, 0, 4, 2) & 3, 3);
+    assert_true(memory >= 0xc0001000 && (memory & 0xfff) == 0); /* behind the other device's */
+    assert_int_equal(io & 0xff, 1);
+    for (unsigned test = 0; test < 4; test++) {
+        mmio_write(&mmio, memory, 1, test);
+        assert_int_equal(mmio_read(&mmio, memory + 1, 1), test < 3);
+        if (test == 3) break;
+        uint32_t target = (uint32_t)mmio_read(&mmio, memory + 4, 4),
+                 data = (uint32_t)mmio_read(&mmio, memory + 8, 4);
+        assert_int_equal(mmio_read(&mmio, memory + 16, 1), 'm');
+        for (unsigned i = 0; i < 300; i++)
+            mmio_write(&mmio, memory + target, 1, data);
+        mmio_write(&mmio, memory + target, 1, data ^ 1);
+        assert_int_equal(mmio_read(&mmio, memory + 12, 4), 300);
+    }
+    uint16_t port = (uint16_t)(io & ~3u);
+    ports_write(&ports, port, 1, 1);
+    ports_write(&ports, (uint16_t)(port + ports_read(&ports, port + 4, 4)), 1, 0xfa);
+    assert_int_equal(ports_read(&ports, port + 12, 4), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(mechanism), cmocka_unit_test(reset_control),
-                                       cmocka_unit_test(bars), cmocka_unit_test(intx), cmocka_unit_test(msi)};
+                                       cmocka_unit_test(bars),      cmocka_unit_test(intx),
+                                       cmocka_unit_test(msi),       cmocka_unit_test(test_device)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -205,7 +205,9 @@ SYSTEM(xgetbv)
     if ((c->s.cr4 & CR4_OSXSAVE) == 0) return raise(c, VEC_UD);
     uint32_t n = R32(RCX);
     if (n > 1 || (n == 1 && !has_feature(c, FEAT_XGETBV1))) return raise_gp(c);
-    set_edx_eax(c, n == 0 ? c->s.xcr0 : c->s.xcr0 & xstate_in_use(c));
+    /* MXCSR other than its initial value counts as SSE state in use here (SDM 1 13.2). */
+    uint64_t in_use = xstate_in_use(c) | (c->s.fpu.mxcsr != 0x1f80 ? 1u << XSTATE_SSE : 0);
+    set_edx_eax(c, n == 0 ? c->s.xcr0 : c->s.xcr0 & in_use);
     return DONE;
 }
 

@@ -181,8 +181,7 @@ const struct uop_set uset_lea = {
         W##bits(u->src, a);                                                                                  \
         NEXT;                                                                                                \
     }                                                                                                        \
-    /* On a mismatch a 32-bit accumulator zero-extends, the destination register then too: it is written     \
-     * with its own value. SDM 2A "CMPXCHG". */                                                              \
+    /* On a mismatch only the accumulator is written. SDM 2A "CMPXCHG". */                                   \
     static HANDLER(cmpxchg_rr##bits)                                                                         \
     {                                                                                                        \
         uint##bits##_t a = R##bits(u->dst), acc = R##bits(RAX);                                              \

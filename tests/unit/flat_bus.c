@@ -2,6 +2,7 @@
 /* RAM and nothing else, for tests of cpu/ (flat_bus.h). */
 #include "flat_bus.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -207,4 +208,63 @@ enum run_stop flat_run(struct cpu *c, uint64_t rip, uint64_t n)
 {
     *rip_of(c) = rip;
     return cpu_run(c, cpu_now(c) + n);
+}
+
+static int seen_vector;
+
+static enum virt_verdict note_exception(struct cpu *c, const struct event *ev)
+{
+    (void)c;
+    if (seen_vector < 0) seen_vector = ev->vector;
+    return VIRT_EXITED; /* stay at the instruction */
+}
+
+bool flat_check(struct flat_board *b, enum flat_mode mode, const struct flat_case *t)
+{
+    struct cpu *c = b->cpu[0];
+    struct virt_ops ops = virt_bare;
+    uint8_t bytes[64];
+    uint64_t at = mode == FLAT_REAL ? 0x1000 : 0x100000, flags = FL_FIXED;
+    unsigned n = flat_hex(t->code, bytes, sizeof bytes);
+    bool ok = true;
+    int vector = -1;
+    flat_set_mode(c, mode);
+    flat_write(b, at, bytes, n);
+    ops.exception = note_exception;
+    c->virt = &ops;
+    seen_vector = -1;
+    for (const struct flat_value *v = t->in; v->place != F_END; v++) {
+        uint8_t m[8];
+        for (unsigned i = 0; i < 8; i++) m[i] = (uint8_t)(v->value >> (8 * i));
+        if (v->place == F_GPR) c->s.gpr[v->index] = v->value;
+        if (v->place == F_FLAGS) flags |= v->value;
+        if (v->place >= F_MEM8 && v->place <= F_MEM64) flat_write(b, v->index, m, 1u << (v->place - F_MEM8));
+    }
+    cpu_write_rflags(c, flags);
+    flat_run(c, at, 1);
+    for (const struct flat_value *v = t->out; v->place != F_END; v++) {
+        uint64_t got = 0, want = v->value;
+        if (v->place == F_GPR) got = c->s.gpr[v->index];
+        if (v->place == F_FLAGS) {
+            got = c->s.rflags & FL_OSZAPC & v->index;
+        }
+        if (v->place >= F_MEM8 && v->place <= F_MEM64) {
+            unsigned bits = 8u << (v->place - F_MEM8);
+            got = flat_read64(b, v->index) & (~UINT64_C(0) >> (64 - bits));
+        }
+        if (v->place == F_VECTOR) {
+            vector = (int)v->value;
+            continue;
+        }
+        if (got == want) continue;
+        printf("%s [%s]: place %d.%llx is %llx, wanted %llx\n", t->name, t->code, v->place,
+               (unsigned long long)v->index, (unsigned long long)got, (unsigned long long)want);
+        ok = false;
+    }
+    if (seen_vector != vector) {
+        printf("%s [%s]: vector %d, wanted %d\n", t->name, t->code, seen_vector, vector);
+        ok = false;
+    }
+    c->virt = &virt_bare;
+    return ok;
 }

@@ -35,6 +35,20 @@ void flat_set_mode(struct cpu *c, enum flat_mode mode);
 unsigned flat_hex(const char *text, uint8_t *bytes, unsigned max);
 void flat_write(struct flat_board *b, uint64_t address, const void *bytes, unsigned n);
 uint64_t flat_read64(struct flat_board *b, uint64_t address);
+/* One instruction as the manual would show it: registers in, registers out; REG_COUNT ends a list. OUT checks only the
+ * places it names. */
+struct flat_value {
+    enum flat_place { F_END, F_GPR, F_FLAGS, F_MEM8, F_MEM16, F_MEM32, F_MEM64, F_VECTOR } place;
+    uint64_t index, value;
+};
+struct flat_case {
+    const char *name, *code;
+    struct flat_value in[8], out[8];
+};
+/* Runs the code bytes of the case once, from 0x100000 (0x1000 in real mode), in the mode given; vector -1 unless OUT
+ * names one. Prints what differs; false: something did. */
+bool flat_check(struct flat_board *b, enum flat_mode mode, const struct flat_case *t);
+
 /* Runs n instructions from `rip`; returns why cpu_run() came back. */
 enum run_stop flat_run(struct cpu *c, uint64_t rip, uint64_t n);
 

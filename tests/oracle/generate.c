@@ -26,6 +26,15 @@ static const struct {
 #undef DENY
 };
 
+static const struct {
+    uint8_t before, opcode;
+    const char *reason;
+} host_opcodes[] = {
+#define HOST_OPCODE(before, opcode, reason) {before, opcode, reason},
+#include "tests/oracle/host_opcodes.def"
+#undef HOST_OPCODE
+};
+
 static bool begins(const char *s, const char *with) { return strncmp(s, with, strlen(with)) == 0; }
 
 const char *row_group(const struct insn_row *row)
@@ -176,6 +185,38 @@ static void draft_row(struct generator *g, const struct insn_row *row, unsigned 
     while (n < 16)
         b[n++] = (uint8_t)rng_next(&g->rng);
     d->length = n;
+}
+
+/* Any opcode of the legacy maps with random prefixes: what is not an instruction must be #UD. */
+static void draft_bytes(struct generator *g, unsigned mode, struct draft *d)
+{
+    static const uint8_t prefix[] = {0x66, 0xf2, 0xf3, 0x67, 0xf0, 0x66, 0xf2, 0xf3};
+    unsigned n = 0, map = pick(g, 4);
+    uint8_t *b = d->bytes;
+    for (unsigned i = pick(g, 3); i > 0; i--)
+        b[n++] = prefix[pick(g, 8)];
+    if (mode == 64 && pick(g, 2)) b[n++] = (uint8_t)(0x40 | pick(g, 16));
+    if (map) b[n++] = 0x0f;
+    if (map == 2) b[n++] = 0x38;
+    if (map == 3) b[n++] = 0x3a;
+    b[n++] = (uint8_t)rng_next(&g->rng);
+    d->modrm_at = n;
+    while (n < 16)
+        b[n++] = (uint8_t)rng_next(&g->rng);
+    d->length = n;
+}
+
+/* Encodings that the host may have and no model of ours has, or that are not safe to try. */
+static bool host_only(const struct insn *in, const struct draft *d)
+{
+    unsigned at = d->modrm_at - 1;
+    uint8_t op = d->bytes[at], before = at > 0 ? d->bytes[at - 1] : 0;
+    if (in->row) return row_group(in->row) == NULL;
+    if (before != 0x0f && before != 0x38 && before != 0x3a) /* VEX, EVEX, XOP */
+        return op == 0xc4 || op == 0xc5 || op == 0x62 || op == 0x8f || op == 0xd5;
+    for (unsigned i = 0; i < sizeof host_opcodes / sizeof host_opcodes[0]; i++)
+        if (host_opcodes[i].before == before && host_opcodes[i].opcode == op) return true;
+    return false;
 }
 
 /* Where the memory operand should be. */
@@ -354,14 +395,26 @@ static bool add_instruction(struct generator *g, struct ocase *t, const struct i
     struct draft d;
     struct insn in;
     bool single = g->block <= 1;
-    draft_row(g, row, t->mode, !single, &d);
+    if (g->random_bytes) {
+        draft_bytes(g, t->mode, &d);
+    } else {
+        draft_row(g, row, t->mode, !single, &d);
+    }
     enum decode_status status = insn_decode(&env, d.bytes, 16, &in);
-    if (status == DECODE_TOO_LONG || status == DECODE_MORE || !in.row) return false;
+    if (status == DECODE_TOO_LONG || status == DECODE_MORE) return false;
+    if (g->random_bytes && host_only(&in, &d)) return false;
+    if (g->random_bytes && !in.row) {
+        memcpy(t->code, d.bytes, 16);
+        t->length = 16;
+        t->insns = 1;
+        return true;
+    }
+    if (!in.row) return false;
     /* Unicorn looks at REX.R where ModRM.reg extends the opcode, takes LOCK where it is not allowed, and its
      * code segment is writable. */
     if (g->for_unicorn && ((in.row->ext_reg >= 0 && in.rex & 4) || in.lock || in.seg == SEG_CS)) return false;
     if (status == DECODE_OK) {
-        if (in.row->attr & A_SOLO && row != in.row) return false;
+        if (in.row->attr & A_SOLO && row != in.row && !g->random_bytes) return false;
         if (!row_group(in.row)) return false;
         if (in.seg == SEG_FS || in.seg == SEG_GS || (t->mode == 16 && in.seg == SEG_CS)) return false;
         if (strcmp(in.row->mnemonic, "enter") == 0 && pick(g, 16)) { /* frames that fit the data area */
@@ -371,13 +424,16 @@ static bool add_instruction(struct generator *g, struct ocase *t, const struct i
         if (single) aim_implicit(g, t, &in);
         if (in.is_mem) {
             aim_memory(g, t, &in, &d, t->in.rip + t->length);
-            if (insn_decode(&env, d.bytes, 16, &in) != DECODE_OK) return false;
+            const struct insn_row *meant = in.row;
+            if (insn_decode(&env, d.bytes, 16, &in) != DECODE_OK || in.row != meant) return false;
             if (single) aim_image(g, t, &in);
         }
         if (single && unpredictable(t, &in)) return false;
         /* MOVSXD r16 reads 16 bits on Intel, 32 on AMD. PREFETCH with a register: NOP on Intel, #UD on AMD.
          */
         if (strcmp(in.row->mnemonic, "movsxd") == 0 && in.opsize == 2) return false;
+        /* Zen takes the condition of LOOPE and LOOPNE from a repeat prefix. */
+        if (begins(in.row->mnemonic, "loop") && in.rep) return false;
         if (in.row->map == 1 && in.opcode == 0x0d && !in.is_mem) return false;
         t->undefined |= insn_undefined_flags(in.row);
         if (single) t->rep = in.rep && in.row->attr & A_REP;
@@ -388,7 +444,7 @@ static bool add_instruction(struct generator *g, struct ocase *t, const struct i
     memcpy(t->code + t->length, d.bytes, in.length);
     t->length = (uint8_t)(t->length + in.length);
     t->insns++;
-    if (single) t->row = status == DECODE_OK ? in.row : row;
+    if (single) t->row = status == DECODE_OK || g->random_bytes ? in.row : row;
     return true;
 }
 

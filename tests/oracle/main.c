@@ -16,7 +16,7 @@ static struct {
     unsigned long count;
     uint64_t seed;
     unsigned mode, block, per_name;
-    bool no_peephole, list, in_order;
+    bool no_peephole, list, in_order, bytes;
 } opt = {.engine = "host", .count = 100000, .seed = 1, .block = 1, .per_name = 2};
 
 static struct ocase cases[BATCH];
@@ -123,13 +123,13 @@ static int replay(void)
 
 static int usage(const char *what)
 {
-    fprintf(
-        stderr,
-        "oracle: %s\n"
-        "usage: oracle [--engine host|unicorn] [--count N] [--seed S] [--group G] [--mnemonic M]\n"
-        "              [--mode 16|32|64] [--block N] [--no-peephole] [--per-name N] [--list] [--in-order]\n"
-        "              [--record FILE] | --replay FILE\n",
-        what);
+    fprintf(stderr,
+            "oracle: %s\n"
+            "usage: oracle [--engine host|unicorn] [--count N] [--seed S] [--group G] [--mnemonic M]\n"
+            "              [--mode 16|32|64] [--block N] [--no-peephole] [--per-name N] [--list] "
+            "[--in-order] [--bytes]\n"
+            "              [--record FILE] | --replay FILE\n",
+            what);
     return 64;
 }
 
@@ -139,6 +139,10 @@ static int parse(int argc, char **argv)
         const char *o = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(o, "--no-peephole") == 0) {
             opt.no_peephole = true;
+            continue;
+        }
+        if (strcmp(o, "--bytes") == 0) {
+            opt.bytes = true;
             continue;
         }
         if (strcmp(o, "--in-order") == 0) {
@@ -195,7 +199,7 @@ static unsigned long compare_all(struct generator *g, FILE *record)
         }
         run_theirs(cases, theirs, n);
         for (unsigned i = 0; i < n; i++) {
-            struct tally *y = tally_of(cases[i].row ? cases[i].row->mnemonic : "(block)");
+            struct tally *y = tally_of(cases[i].row ? cases[i].row->mnemonic : "(no row)");
             if (theirs[i].status == RESULT_SKIPPED) {
                 y->skipped++;
                 skipped++;
@@ -245,6 +249,7 @@ int main(int argc, char **argv)
     g.modes = opt.mode == 16 ? 1 : opt.mode == 32 ? 2 : opt.mode == 64 ? 4 : 7;
     g.block = opt.block;
     g.in_order = opt.in_order;
+    g.random_bytes = opt.bytes && opt.block == 1;
     if (!generator_start(&g, opt.seed)) return usage("no instruction row fits --group and --mnemonic");
     if (!ours_open(g.features, weak)) return 70;
     if (opt.no_peephole) ours_drop_peephole(true);

@@ -87,7 +87,8 @@ struct generator {
     unsigned modes;       /* bit 0: 16, 1: 32, 2: 64 */
     unsigned block;       /* instructions a case: 1, or up to 16 in straight-line blocks */
     bool for_unicorn;
-    bool in_order; /* rows one after the other instead of at random */
+    bool random_bytes; /* opcodes at random instead of from rows */
+    bool in_order;     /* rows one after the other instead of at random */
     unsigned next;
     const struct insn_row *const *rows;
     unsigned row_count;

@@ -71,6 +71,8 @@ static enum rank_result rank_smi(struct cpu *c)
 
 static enum rank_result rank_init(struct cpu *c)
 {
+    /* A processor that waits for a SIPI starts its wait again; a guest in that state holds INIT back. */
+    if (c->s.activity == ACTIVITY_WAIT_SIPI && c->s.in_guest) return RANK_NOTHING;
     if (!c->s.intr.init_pending || c->s.intr.smi_blocked || !c->s.intr.gif) return RANK_NOTHING;
     if (c->virt->init(c) == VIRT_EXITED) return RANK_DONE;
     return c->s.intr.init_pending ? RANK_NOTHING : RANK_DONE;
@@ -145,7 +147,7 @@ static const struct {
     {rank_trap_like, IN_ACTIVE | IN_HLT},
     {rank_task_trap, IN_ACTIVE},
     {rank_smi, IN_ACTIVE | IN_HLT | IN_SHUTDOWN},
-    {rank_init, IN_ACTIVE | IN_HLT | IN_SHUTDOWN},
+    {rank_init, IN_ACTIVE | IN_HLT | IN_SHUTDOWN | IN_WAIT_SIPI},
     {rank_mtf, IN_ACTIVE | IN_HLT},
     {rank_debug_trap, IN_ACTIVE | IN_HLT},
     {rank_timer, IN_ACTIVE | IN_HLT | IN_SHUTDOWN},

@@ -71,7 +71,9 @@ void machine_destroy(struct machine *m);
  * on, PIT channel 0 at 18.2 Hz. The loader then sets processor 0. */
 void machine_reset(struct machine *m);
 
-/* Runs until machine cycle `until` or an earlier stop. Can always be called again to continue. */
+/* Runs until machine cycle `until` or an earlier stop. Can always be called again to continue. With one
+ * processor it makes no difference how a run is cut into calls; with several, cut at multiples of the
+ * quantum. */
 struct machine_exit machine_run(struct machine *m, uint64_t until);
 /* Makes machine_run() return MACHINE_REQUEST soon; the only call allowed from a signal handler. */
 void machine_request_stop(struct machine *m);

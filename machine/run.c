@@ -17,6 +17,13 @@ static uint64_t quantum_of(const struct machine *m)
     return m->config.quantum ? m->config.quantum : QUANTUM_DEFAULT;
 }
 
+/* Turns end on multiples of the quantum, so that cutting a run there changes no interleaving. */
+static uint64_t turn_end(const struct machine *m, uint64_t now)
+{
+    uint64_t q = quantum_of(m);
+    return now - now % q + q;
+}
+
 /* Moves a sleeping processor's clock forward. */
 static void advance(struct cpu *c, uint64_t cycle)
 {
@@ -34,7 +41,7 @@ void machine_wake(struct machine *m, uint32_t index)
     uint64_t now = clock_now(&m->clock);
     advance(v->cpu, now);
     /* The waker stops being alone. */
-    if (running && running != v->cpu) cpu_limit(running, cpu_now(running) + quantum_of(m));
+    if (running && running != v->cpu) cpu_limit(running, turn_end(m, cpu_now(running)));
 }
 
 static uint64_t deadline_of(struct cpu *c)
@@ -146,11 +153,13 @@ static enum run_stop run_turn(struct machine *m, struct vcpu *v, uint64_t limit)
 {
     struct cpu *c = v->cpu;
     uint64_t before = cpu_now(c);
+    uint32_t attention = c->attention;
     m->clock.running = c;
     enum run_stop stop = cpu_run(c, limit);
     m->clock.running = NULL;
     if (cpu_now(c) > before || stop != STOP_IDLE) m->idle_since = CLOCK_NEVER;
-    if (stop == STOP_IDLE) {
+    /* Asleep once a look changes nothing any more (an INIT may have left a SIPI to look at). */
+    if (stop == STOP_IDLE && (!(c->attention & ~(uint32_t)ATT_IDLE) || c->attention == attention)) {
         v->idle = true;
         v->idle_attention = c->attention;
     }
@@ -202,8 +211,8 @@ struct machine_exit machine_run(struct machine *m, uint64_t until)
         uint64_t limit = until;
         if (next < limit) limit = next;
         if (c.deadline < limit) limit = c.deadline;
-        uint64_t turn = c.runnable > 1 ? quantum_of(m) : STRETCH;
-        if (limit - c.now > turn) limit = c.now + turn;
+        uint64_t end = c.runnable > 1 ? turn_end(m, c.now) : c.now + STRETCH;
+        if (end < limit) limit = end;
         if (c.now > m->clock.now) m->clock.now = c.now;
         last = (int)(c.next - m->vcpu);
         switch (run_turn(m, c.next, limit)) {

@@ -219,6 +219,36 @@ static void same_run_same_hash(void **state)
     machine_destroy(other);
 }
 
+/* Two processors: the second is started by INIT and SIPI and counts in memory; both interleave by quantum. */
+static uint64_t two_processors(uint64_t slice)
+{
+    struct machine *two = create(2);
+    static const uint8_t spin[] = {0xf0, 0xff, 0x06, 0x00, 0x30, 0xeb, 0xf9}; /* lock inc word [3000h], jmp */
+    machine_memory_write(two, 0x5000, spin, sizeof spin);
+    load(two, "FF 06 00 30 A1 00 30 EB F7"); /* inc [3000h] without lock, read it, again */
+    struct bus *bus = machine_cpu(two, 0)->bus;
+    bus->mmio_write(bus->opaque, 0, 0xfee00310, 4, 1u << 24);
+    bus->mmio_write(bus->opaque, 0, 0xfee00300, 4, 0x4500);
+    bus->mmio_write(bus->opaque, 0, 0xfee00300, 4, 0x4605);
+    for (uint64_t t = slice; t < 1000000; t += slice)
+        assert_int_equal(machine_run(two, t).stop, MACHINE_CYCLE_LIMIT);
+    assert_int_equal(machine_run(two, 1000000).stop, MACHINE_CYCLE_LIMIT);
+    assert_int_equal(machine_cpu(two, 1)->s.activity, ACTIVITY_ACTIVE);
+    assert_true(machine_cpu(two, 1)->s.insns > 100000);
+    uint64_t hash = machine_state_hash(two);
+    machine_destroy(two);
+    return hash;
+}
+
+static void interleaving(void **state)
+{
+    (void)state;
+    uint64_t whole = two_processors(1000000);
+    assert_true(two_processors(1000000) == whole);
+    assert_true(two_processors(2000) == whole);
+    assert_true(two_processors(50000) == whole);
+}
+
 /* ---- state walk as snapshot ---- */
 
 struct tape {
@@ -338,6 +368,7 @@ int main(void)
         WITH_MACHINE(interrupt_before_the_next_instruction),
         WITH_MACHINE(apic_over_ram),
         WITH_MACHINE(same_run_same_hash),
+        WITH_MACHINE(interleaving),
         WITH_MACHINE(state_goes_there_and_back),
         WITH_MACHINE(firmware_configuration),
         cmocka_unit_test(bad_configurations),

@@ -117,14 +117,14 @@ uint64_t phys_read(struct cpu *c, uint64_t hpa, uint32_t size)
     hpa &= c->bus->a20_mask;
     if (LIKELY((page_flags(c, hpa) & PAGE_RAM) != 0 && (hpa & (PAGE_SIZE - 1)) + size <= PAGE_SIZE))
         return host_load(c->bus->ram + hpa, size);
-    uint8_t b[8];
+    uint8_t b[8] = {0};
     phys_read_bytes(c, hpa, b, size);
     return load_bytes(b, size);
 }
 
 void phys_write(struct cpu *c, uint64_t hpa, uint32_t size, uint64_t v)
 {
-    uint8_t b[8];
+    uint8_t b[8] = {0};
     store_bytes(b, size, v);
     phys_write_bytes(c, hpa, b, size);
 }
@@ -287,7 +287,8 @@ static bool lin_write_bytes(struct cpu *c, uint64_t lin, uint32_t n, unsigned in
 
 static bool segment_fault(struct cpu *c, unsigned seg)
 {
-    return cpu_raise_error(c, seg == SEG_SS ? VEC_SS : VEC_GP, 0);
+    cpu_raise_error(c, seg == SEG_SS ? VEC_SS : VEC_GP, 0);
+    return false;
 }
 
 static bool is_code(uint32_t ar) { return (ar & AR_S) != 0 && (ar & 8) != 0; }
@@ -367,7 +368,7 @@ static bool checked_linear(struct cpu *c, unsigned seg, uint64_t off, uint32_t n
 
 bool mem_read_slow(struct cpu *c, unsigned seg, uint64_t off, uint32_t size)
 {
-    uint8_t b[8];
+    uint8_t b[8] = {0};
     if (!checked_linear(c, seg, off, size, ACC_READ)) return false;
     if (!lin_read_bytes(c, c->mem_lin, size, c->mmu_index, b)) return false;
     c->mem_value[0] = load_bytes(b, size);
@@ -376,7 +377,7 @@ bool mem_read_slow(struct cpu *c, unsigned seg, uint64_t off, uint32_t size)
 
 bool mem_write_slow(struct cpu *c, unsigned seg, uint64_t off, uint32_t size, uint64_t v)
 {
-    uint8_t b[8];
+    uint8_t b[8] = {0};
     store_bytes(b, size, v);
     return checked_linear(c, seg, off, size, ACC_WRITE) &&
            lin_write_bytes(c, c->mem_lin, size, c->mmu_index, b);
@@ -384,7 +385,7 @@ bool mem_write_slow(struct cpu *c, unsigned seg, uint64_t off, uint32_t size, ui
 
 bool mem_rmw_slow(struct cpu *c, unsigned seg, uint64_t off, uint32_t size)
 {
-    uint8_t b[8];
+    uint8_t b[8] = {0};
     bool hit;
     if (!checked_linear(c, seg, off, size, ACC_RMW)) return false;
     if (!watch(c, c->mem_lin, size, true, &hit)) return false;
@@ -397,7 +398,7 @@ bool mem_rmw_slow(struct cpu *c, unsigned seg, uint64_t off, uint32_t size)
 
 void mem_rmw_commit_slow(struct cpu *c, uint32_t size, uint64_t v)
 {
-    uint8_t b[8];
+    uint8_t b[8] = {0};
     uint64_t lin = c->rmw.piece[0].lin;
     store_bytes(b, size, v);
     (void)write_pieces(c, c->rmw.piece, b);
@@ -413,7 +414,7 @@ static bool linear128(struct cpu *c, unsigned seg, uint64_t off, bool align16, e
 
 bool mem_read128_slow(struct cpu *c, unsigned seg, uint64_t off, bool align16)
 {
-    uint8_t b[16];
+    uint8_t b[16] = {0};
     if (!linear128(c, seg, off, align16, ACC_READ)) return false;
     if (!lin_read_bytes(c, c->mem_lin, 16, c->mmu_index, b)) return false;
     c->mem_value[0] = load_bytes(b, 8);
@@ -423,7 +424,7 @@ bool mem_read128_slow(struct cpu *c, unsigned seg, uint64_t off, bool align16)
 
 bool mem_write128_slow(struct cpu *c, unsigned seg, uint64_t off, bool align16, uint64_t lo, uint64_t hi)
 {
-    uint8_t b[16];
+    uint8_t b[16] = {0};
     store_bytes(b, 8, lo);
     store_bytes(b + 8, 8, hi);
     return linear128(c, seg, off, align16, ACC_WRITE) && lin_write_bytes(c, c->mem_lin, 16, c->mmu_index, b);
@@ -473,7 +474,7 @@ static unsigned index_of(const struct cpu *c, bool supervisor)
 
 static bool linear_read(struct cpu *c, uint64_t lin, uint32_t size, unsigned index, uint64_t *v)
 {
-    uint8_t b[8];
+    uint8_t b[8] = {0};
     if (!lin_read_bytes(c, lin, size, index, b)) return false;
     *v = load_bytes(b, size);
     return true;
@@ -481,7 +482,7 @@ static bool linear_read(struct cpu *c, uint64_t lin, uint32_t size, unsigned ind
 
 static bool linear_write(struct cpu *c, uint64_t lin, uint32_t size, unsigned index, uint64_t v)
 {
-    uint8_t b[8];
+    uint8_t b[8] = {0};
     store_bytes(b, size, v);
     return lin_write_bytes(c, lin, size, index, b);
 }

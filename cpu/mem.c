@@ -391,6 +391,12 @@ bool mem_rmw_slow(struct cpu *c, unsigned seg, uint64_t off, uint32_t size)
     if (!watch(c, c->mem_lin, size, true, &hit)) return false;
     if (!locate_all(c, c->mem_lin, size, c->mmu_index, MEM_R | MEM_W, c->rmw.piece)) return false;
     if (!read_pieces(c, c->rmw.piece, b)) return false;
+    /* The commit cannot fail: a context that would refuse the write says so now, when the old value comes
+     * back. */
+    if (c->rmw.piece[0].kind == PIECE_APIC && !piece_write(c, &c->rmw.piece[0], b)) return false;
+    if (c->rmw.piece[1].size != 0 && c->rmw.piece[1].kind == PIECE_APIC &&
+        !piece_write(c, &c->rmw.piece[1], b + c->rmw.piece[0].size))
+        return false;
     c->rmw.host = NULL;
     c->mem_value[0] = load_bytes(b, size);
     return true;

@@ -207,15 +207,21 @@ static void draft_bytes(struct generator *g, unsigned mode, struct draft *d)
 }
 
 /* Encodings that the host may have and no model of ours has, or that are not safe to try. */
-static bool host_only(const struct insn *in, const struct draft *d)
+static bool host_only(const struct ocase *t, const struct insn *in, const struct draft *d)
 {
-    unsigned at = d->modrm_at - 1;
-    uint8_t op = d->bytes[at], before = at > 0 ? d->bytes[at - 1] : 0;
+    const uint8_t *b = d->bytes;
+    unsigned at = 0;
     if (in->row) return row_group(in->row) == NULL;
-    if (before != 0x0f && before != 0x38 && before != 0x3a) /* VEX, EVEX, XOP */
-        return op == 0xc4 || op == 0xc5 || op == 0x62 || op == 0x8f || op == 0xd5;
+    while (at < 12 &&
+           ((b[at] != 0 && strchr("\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3", b[at]) != NULL) ||
+            (t->mode == 64 && (b[at] & 0xf0) == 0x40)))
+        at++;
+    if (b[at] != 0x0f) /* VEX, EVEX, XOP, REX2 */
+        return b[at] == 0xc4 || b[at] == 0xc5 || b[at] == 0x62 || b[at] == 0x8f || b[at] == 0xd5;
+    uint8_t map = b[at + 1] == 0x38 || b[at + 1] == 0x3a ? b[at + 1] : 0x0f;
+    uint8_t opcode = map == 0x0f ? b[at + 1] : b[at + 2];
     for (unsigned i = 0; i < sizeof host_opcodes / sizeof host_opcodes[0]; i++)
-        if (host_opcodes[i].before == before && host_opcodes[i].opcode == op) return true;
+        if (host_opcodes[i].before == map && host_opcodes[i].opcode == opcode) return true;
     return false;
 }
 
@@ -402,7 +408,7 @@ static bool add_instruction(struct generator *g, struct ocase *t, const struct i
     }
     enum decode_status status = insn_decode(&env, d.bytes, 16, &in);
     if (status == DECODE_TOO_LONG || status == DECODE_MORE) return false;
-    if (g->random_bytes && host_only(&in, &d)) return false;
+    if (g->random_bytes && host_only(t, &in, &d)) return false;
     if (g->random_bytes && !in.row) {
         memcpy(t->code, d.bytes, 16);
         t->length = 16;

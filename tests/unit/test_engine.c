@@ -150,7 +150,7 @@ static void switches_change_nothing(void **state)
         c->s.gpr[RAX] = 1;
         *rip_of(c) = 0x100000;
         for (int i = 0; i < 50; i++) {
-            cpu_run(c, cpu_now(c) + 1537 - (unsigned)variant * 0);
+            cpu_run(c, cpu_now(c) + 1537 );
             if (variant == 3) cpu_drop_derived(c);
         }
         uint64_t got[4] = {c->s.gpr[RSI] ^ c->s.gpr[RDI] << 32, c->s.gpr[R9] ^ c->s.gpr[RDX] << 20,
@@ -161,13 +161,119 @@ static void switches_change_nothing(void **state)
     }
 }
 
+/* Code fetched from where there is no memory reads FF FF: #UD (FF /7). */
+static void runs_into_mmio(void **state)
+{
+    (void)state;
+    struct flat_board *b = board(FLAT_LONG64);
+    struct cpu *c = b->cpu[0];
+    c->s.idtr.limit = 0;
+    put(b, 0x3FFFFE, "90 90"); /* the last bytes of RAM */
+    assert_int_equal(flat_run(c, 0x3FFFFE, 100), STOP_SHUTDOWN);
+    assert_int_equal(c->s.gpr[REG_RIP], 0x400000);
+    flat_board_destroy(b);
+}
+
+/* An instruction that runs over the CS limit is #GP(0) when it is reached, not before. */
+static void stops_at_the_segment_limit(void **state)
+{
+    (void)state;
+    struct flat_board *b = board(FLAT_PROT32);
+    struct cpu *c = b->cpu[0];
+    c->s.seg[SEG_CS].limit = 0x100005;
+    cpu_mode_changed(c);
+    c->s.idtr.limit = 0;
+    put(b, 0x100000, "40 40 40 B8 01 02 03 04"); /* inc eax three times; mov eax, ... needs 5 bytes, 3 are there */
+    c->s.gpr[RAX] = 0;
+    assert_int_equal(flat_run(c, 0x100000, 100), STOP_SHUTDOWN);
+    assert_int_equal(c->s.gpr[RAX], 3);
+    assert_int_equal(c->s.gpr[REG_RIP], 0x100003);
+    flat_board_destroy(b);
+}
+
+/* One processor changes what another one runs. */
+static void cross_modifying_code(void **state)
+{
+    (void)state;
+    struct flat_board *b = flat_board_create(4 << 20, 2, NULL);
+    struct cpu *c = b->cpu[0], *d = b->cpu[1];
+    flat_set_mode(c, FLAT_LONG64);
+    flat_set_mode(d, FLAT_LONG64);
+    put(b, 0x100000, "B0 01 EB FC");                /* mov al, 1; jmp to it */
+    put(b, 0x200000, "C6 05 FA FF EF FF 05 EB FE"); /* mov byte [100001], 5 */
+    flat_run(c, 0x100000, 1000);
+    assert_int_equal(c->s.gpr[RAX] & 0xff, 1);
+    flat_run(d, 0x200000, 10);
+    cpu_run(c, cpu_now(c) + 1000);
+    assert_int_equal(c->s.gpr[RAX] & 0xff, 5);
+    flat_board_destroy(b);
+}
+
+/* Two linear pages lead to the same code; the mapping of one changes under a warm jump cache. */
+static void follows_the_mapping(void **state)
+{
+    (void)state;
+    struct flat_board *b = board(FLAT_LONG64);
+    struct cpu *c = b->cpu[0];
+    put(b, 0x200000, "B0 02 EB FC");
+    put(b, 0x000000, "B0 01 EB FC");
+    flat_run(c, 0x200000, 100);
+    assert_int_equal(c->s.gpr[RAX] & 0xff, 2);
+    put(b, 0xA008, "87 00 00 00 00 00 00 00"); /* 2 MBytes at 200000 -> 0 */
+    cpu_run(c, cpu_now(c) + 100);
+    assert_int_equal(c->s.gpr[RAX] & 0xff, 2); /* not invalidated: the old translation stays */
+    assert_true(cpu_write_cr3(c, 0x8000));
+    cpu_run(c, cpu_now(c) + 100);
+    assert_int_equal(c->s.gpr[RAX] & 0xff, 1);
+    flat_board_destroy(b);
+}
+
+/* Data beside code in one page: cheap, and right. */
+static void data_beside_code(void **state)
+{
+    (void)state;
+    struct flat_board *b = board(FLAT_LONG64);
+    struct cpu *c = b->cpu[0];
+    /* L: inc dword [100800]; dec ecx; jnz L; jmp $ */
+    put(b, 0x100000, "FF 05 FA 07 00 00 FF C9 75 F6 EB FE");
+    c->s.gpr[RCX] = 1000;
+    flat_run(c, 0x100000, 3000);
+    assert_int_equal(flat_read64(b, 0x100800), 1000);
+    assert_true(c->engine->exact_steps < 20);
+    flat_board_destroy(b);
+}
+
+/* A cycle limit set by a device in the middle of a run is kept. */
+static void limit_is_kept(void **state)
+{
+    (void)state;
+    struct flat_board *b = board(FLAT_LONG64);
+    struct cpu *c = b->cpu[0];
+    put(b, 0x100000, "FF C0 EB FC");
+    *rip_of(c) = 0x100000;
+    uint64_t start = cpu_now(c);
+    cpu_run(c, start + 10);
+    c->cycle_limit = start + 10;
+    assert_int_equal(cpu_run(c, start + 501), STOP_BUDGET);
+    assert_int_equal(cpu_now(c), start + 501);
+    assert_int_equal(c->s.gpr[RAX], 251);
+    cpu_request_stop(c);
+    assert_int_equal(cpu_run(c, start + 1000), STOP_REQUEST);
+    assert_int_equal(cpu_now(c), start + 501);
+    assert_int_equal(cpu_run(c, start + 1000), STOP_BUDGET);
+    flat_board_destroy(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_time_and_instructions), cmocka_unit_test(fault_in_block_gives_back),
         cmocka_unit_test(self_modifying_code),          cmocka_unit_test(mmio_at_exact_time),
         cmocka_unit_test(crosses_pages),                cmocka_unit_test(calls_and_returns),
-        cmocka_unit_test(switches_change_nothing),
+        cmocka_unit_test(switches_change_nothing),      cmocka_unit_test(runs_into_mmio),
+        cmocka_unit_test(stops_at_the_segment_limit),   cmocka_unit_test(cross_modifying_code),
+        cmocka_unit_test(follows_the_mapping),          cmocka_unit_test(data_beside_code),
+        cmocka_unit_test(limit_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

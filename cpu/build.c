@@ -103,7 +103,9 @@ static void uop_from_insn(const struct insn *in, uint32_t mode, struct uop *u)
     u->base = u->index = REG_ZERO;
     u->scale_seg = (uint8_t)(in->scale | (in->asize == 2 ? 0 : in->asize == 4 ? 1 : 2) << 2 | in->seg << 4);
     u->flags = (uint8_t)((in->is_mem ? UOP_MEM : 0) | (in->lock ? UOP_LOCK : 0) | (in->rex ? UOP_REX : 0) |
-                         (in->rep == 0xF3 ? UOP_REPE : in->rep == 0xF2 ? UOP_REPNE : 0) |
+                         (in->rep == 0xF3   ? UOP_REPE
+                          : in->rep == 0xF2 ? UOP_REPNE
+                                            : 0) |
                          (in->rex & 8 ? UOP_REXW : 0) | (is_imm_kind(operand_kind[o2]) ? UOP_IMM : 0));
     u->size = in->opsize;
     u->disp = in->disp;
@@ -310,7 +312,8 @@ static struct block *build_one(struct cpu *c, struct builder *w, uint64_t lin, u
 struct block *block_build(struct cpu *c, uint64_t lin, uint64_t hpa, uint32_t mode, bool cached)
 {
     struct engine *e = c->engine;
-    uint32_t room = sizeof(struct block) + BLOCK_MAX_UOPS * sizeof(struct uop) + 2 * sizeof(struct code_page) + 96;
+    uint32_t room =
+        sizeof(struct block) + BLOCK_MAX_UOPS * sizeof(struct uop) + 2 * sizeof(struct code_page) + 96;
     struct block *b = e->scratch;
     if (cached) {
         if (ARENA_BYTES - e->arena_used < room) return NULL;
@@ -361,7 +364,8 @@ struct block *block_build(struct cpu *c, uint64_t lin, uint64_t hpa, uint32_t mo
         b->bytes = (uint16_t)at;
         if (mode & MODE_SINGLE)
             end = op_single_end;
-        else if (end != op_block_end_solo && (at >= in_page || !(mode & MODE_CS_FLAT) || (mode & MODE_CODE) == DECODE_16))
+        else if (end != op_block_end_solo &&
+                 (at >= in_page || !(mode & MODE_CS_FLAT) || (mode & MODE_CODE) == DECODE_16))
             end = op_block_end_far;
         finish(&w, end, n);
         if (!e->no_peephole && !(mode & MODE_SINGLE)) block_peephole(b, insns, pos, n);

@@ -30,7 +30,8 @@ static uint8_t fetch8(struct reader *r)
 static uint64_t fetch(struct reader *r, uint32_t n)
 {
     uint64_t v = 0;
-    for (uint32_t i = 0; i < n; i++) v |= (uint64_t)fetch8(r) << (8 * i);
+    for (uint32_t i = 0; i < n; i++)
+        v |= (uint64_t)fetch8(r) << (8 * i);
     return v;
 }
 
@@ -159,7 +160,8 @@ struct opcode_state {
 };
 
 /* VEX prefix: only the scalar general-register maps exist here, the vector ones need AVX. SDM 2A 2.3. */
-static bool decode_vex(struct reader *r, const struct decode_env *env, struct insn *in, struct opcode_state *op)
+static bool decode_vex(struct reader *r, const struct decode_env *env, struct insn *in,
+                       struct opcode_state *op)
 {
     static const uint8_t pfx_of_pp[4] = {PFX_NP, PFX_P66, PFX_PF3, PFX_PF2};
     uint8_t b1 = fetch8(r), b2;
@@ -256,7 +258,8 @@ static void decode_prefixes(struct reader *r, const struct decode_env *env, stru
     }
 }
 
-static uint32_t effective_size(const struct insn_row *row, const struct decode_env *env, const struct insn *in)
+static uint32_t effective_size(const struct insn_row *row, const struct decode_env *env,
+                               const struct insn *in)
 {
     /* A mandatory 66 is not an operand-size prefix. */
     bool p66 = in->opsize_prefix && row->pfx != PFX_P66;

@@ -230,7 +230,8 @@ static unsigned block_hash(uint64_t hpa, uint32_t mode)
 static struct code_page **page_slot(struct engine *e, uint64_t number)
 {
     struct code_page **p = &e->pages[number & ((1 << CODE_PAGE_BITS) - 1)];
-    while (*p && (*p)->number != number) p = &(*p)->next;
+    while (*p && (*p)->number != number)
+        p = &(*p)->next;
     return p;
 }
 
@@ -346,7 +347,8 @@ void engine_bus_written(struct bus *bus, uint64_t hpa, uint64_t n)
         if (engine_line_has_code(bus, hpa, (uint32_t)here)) {
             uint64_t lo = hpa & ~UINT64_C(63), hi = (hpa + here + 63) & ~UINT64_C(63);
             unsigned first = lo >> 6 & 63, last = (hi - 1) >> 6 & 63;
-            for (struct engine *e = bus->engines; e; e = e->bus_next) forget_range(e, lo, (uint32_t)(hi - lo));
+            for (struct engine *e = bus->engines; e; e = e->bus_next)
+                forget_range(e, lo, (uint32_t)(hi - lo));
             bus->code_lines[number] &= ~((~UINT64_C(0) >> (63 - last)) & (~UINT64_C(0) << first));
             if (bus->code_lines[number] == 0) bus->page_flags[number] &= (uint8_t)~PAGE_CODE;
         }
@@ -370,7 +372,8 @@ static void drop_now(struct engine *e)
         e->pages[i] = NULL;
     }
     memset(e->hash, 0, sizeof e->hash);
-    for (unsigned i = 0; i < 1 << JUMP_CACHE_BITS; i++) e->jump[i] = (struct jump_entry){.lin = ~UINT64_C(0)};
+    for (unsigned i = 0; i < 1 << JUMP_CACHE_BITS; i++)
+        e->jump[i] = (struct jump_entry){.lin = ~UINT64_C(0)};
     e->arena_used = 0;
     e->pending_link = NULL;
     e->cpu->block = NULL;
@@ -401,7 +404,8 @@ struct engine *engine_create(struct cpu *c)
         free(e);
         return NULL;
     }
-    for (unsigned i = 0; i < TIMING_COUNT; i++) e->costs[i] = 1; /* the unit model */
+    for (unsigned i = 0; i < TIMING_COUNT; i++)
+        e->costs[i] = 1; /* the unit model */
     e->bus_next = bus->engines;
     bus->engines = e;
     drop_now(e);
@@ -556,15 +560,21 @@ static void step_exact(struct cpu *c)
     struct engine *e = c->engine;
     bool tf = (c->s.rflags & FL_TF) != 0;
     bool watched = c->attention != 0 || tf;
-    if (c->probes) PROBE(c->probes, c, INSN, c->s.gpr[REG_RIP], 0);
+    PROBE(c->probes, c, INSN, c->s.gpr[REG_RIP], 0);
     e->exited = false;
     e->exact_steps++;
     c->exact = true;
+    const uint64_t from = c->s.gpr[REG_RIP];
     struct block *b = find_block(c, true);
     if (b) {
+        const uint64_t next = rip_mask(c, from + b->bytes);
         c->attention |= ATT_EXACT;
         run_from(c, b->uop);
         c->attention &= ~ATT_EXACT;
+        /* A string instruction that goes on stays where it is: no branch. */
+        const uint64_t to = c->s.gpr[REG_RIP];
+        if (c->fault.kind == FAULT_NONE && !e->exited && to != next && to != from)
+            PROBE(c->probes, c, BRANCH, from, to);
     } else {
         c->budget--; /* an instruction that cannot be fetched costs one cycle */
     }

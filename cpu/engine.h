@@ -67,8 +67,8 @@ struct engine {
     struct code_page *pages[1 << CODE_PAGE_BITS];
     uint8_t *arena;
     uint32_t arena_used;
-    bool running, drop_wanted; /* a drop asked for while blocks run waits for the next boundary */
-    bool exited;               /* the last instruction changed the virtualization context */
+    bool running, drop_wanted;  /* a drop asked for while blocks run waits for the next boundary */
+    bool exited;                /* the last instruction changed the virtualization context */
     bool no_peephole, no_chain; /* tests compare both forms */
     uint16_t costs[TIMING_COUNT];
     const struct uop *pending_link; /* ended without a target: link it when the target is found */
@@ -135,7 +135,7 @@ void block_peephole(struct block *b, const struct insn *insns, struct uop *const
 /* Pseudo micro-ops of engine.c that the builder places. */
 HANDLER(block_head);
 HANDLER(single_head);
-HANDLER(block_end);      /* to the next instruction in the same page */
+HANDLER(block_end); /* to the next instruction in the same page */
 HANDLER(block_end64);
 HANDLER(block_end_far);  /* ... in another page, or not to be linked */
 HANDLER(block_end_solo); /* after a SOLO instruction */

@@ -215,7 +215,7 @@ void cpu_update_attention(struct cpu *c)
     if (i->sipi_pending) a |= ATT_SIPI;
     if (c->virt->boundary_wanted(c)) a |= ATT_VIRT;
     if (c->stop_requested) a |= ATT_STOP;
-    if (c->probes->mask >> PROBE_INSN & 1) a |= ATT_INSN_PROBE;
+    if ((c->probes->mask >> PROBE_INSN | c->probes->mask >> PROBE_BRANCH) & 1) a |= ATT_INSN_PROBE;
     c->attention = a;
 }
 

@@ -20,11 +20,11 @@
  * NONE as operand: no operand. Example:
  *   INSN(0, ANY, 0xF4, NOEXT, "hlt", NONE, NONE, NONE, hlt, A_SOLO | A_CPL0, FEAT_BASE, T(system), ICPT_HLT)
  * Several rows may fit the same bytes: the first that is legal (prefix, ModRM, mode, feature) wins, so LZCNT
- * stands before BSR. Operand 1 decides the operand size (insn.opsize, uop.size), operand 2 when operand 1 is an
- * immediate or DX; when both are absent or without size (M, branch targets) it is the effective
- * operand size of the instruction (2, 4, 8).
- * A memory operand of a row without a register form (M operands, EXT M(d)) makes the register form #UD.
- * Flags that the manuals leave undefined: cpu/isa/undefined_flags.def, by mnemonic.
+ * stands before BSR. Operand 1 decides the operand size (insn.opsize, uop.size), operand 2 when operand 1 is
+ * an immediate or DX; when both are absent or without size (M, branch targets) it is the effective operand
+ * size of the instruction (2, 4, 8). A memory operand of a row without a register form (M operands, EXT M(d))
+ * makes the register form #UD. Flags that the manuals leave undefined: cpu/isa/undefined_flags.def, by
+ * mnemonic.
  */
 #ifndef UV_CPU_INSN_H
 #define UV_CPU_INSN_H
@@ -43,17 +43,18 @@ enum operand {
 };
 
 enum insn_attr {
-    A_LOCK = 1 << 0,     /* LOCK prefix legal with a memory destination, else LOCK is #UD */
-    A_REP = 1 << 1,      /* REP / REPE / REPNE meaningful (string instructions) */
-    A_NO64 = 1 << 2,     /* #UD in 64-bit mode */
-    A_ONLY64 = 1 << 3,   /* #UD outside 64-bit mode */
-    A_DEF64 = 1 << 4,    /* operand size defaults to 64 in 64-bit mode (66 gives 16) */
-    A_FORCE64 = 1 << 5,  /* operand size is 64 in 64-bit mode whatever the prefixes; near branches: see decode_env */
-    A_PROT = 1 << 6,     /* #UD in real and virtual-8086 mode */
-    A_CPL0 = 1 << 7,     /* #GP(0) unless CPL 0, checked before the intercept */
-    A_SOLO = 1 << 8,     /* a block of its own: exact RIP and time, boundary check after it */
-    A_END = 1 << 9,      /* last of its block (control transfer: handler sets RIP) */
-    A_BRANCH = 1 << 10,  /* near branch: engine may chain */
+    A_LOCK = 1 << 0,   /* LOCK prefix legal with a memory destination, else LOCK is #UD */
+    A_REP = 1 << 1,    /* REP / REPE / REPNE meaningful (string instructions) */
+    A_NO64 = 1 << 2,   /* #UD in 64-bit mode */
+    A_ONLY64 = 1 << 3, /* #UD outside 64-bit mode */
+    A_DEF64 = 1 << 4,  /* operand size defaults to 64 in 64-bit mode (66 gives 16) */
+    A_FORCE64 =
+        1 << 5, /* operand size is 64 in 64-bit mode whatever the prefixes; near branches: see decode_env */
+    A_PROT = 1 << 6,    /* #UD in real and virtual-8086 mode */
+    A_CPL0 = 1 << 7,    /* #GP(0) unless CPL 0, checked before the intercept */
+    A_SOLO = 1 << 8,    /* a block of its own: exact RIP and time, boundary check after it */
+    A_END = 1 << 9,     /* last of its block (control transfer: handler sets RIP) */
+    A_BRANCH = 1 << 10, /* near branch: engine may chain */
     /* The builder puts a gate micro-op before rows with A_FPU, A_MMX, A_SSE: handlers need not check. */
     A_FPU = 1 << 11,     /* x87: #NM if CR0.EM or TS, then pending exception (#MF) unless A_NOWAIT */
     A_NOWAIT = 1 << 12,  /* x87 control instruction that does not check for #MF */
@@ -105,16 +106,16 @@ struct insn {
     uint64_t imm2;
     int32_t disp;
     uint8_t length;
-    uint8_t opsize;   /* 1, 2, 4, 8, 10, 16: of operand 1, see above */
-    uint8_t eff_size; /* effective operand size: 2, 4, 8 */
-    uint8_t vvvv;     /* VEX.vvvv */
-    uint8_t asize;  /* 2, 4, 8 */
-    uint8_t reg;    /* ModRM.reg with REX.R, or the opcode's register */
-    uint8_t rm;     /* ModRM.rm with REX.B when is_mem is 0 */
+    uint8_t opsize;             /* 1, 2, 4, 8, 10, 16: of operand 1, see above */
+    uint8_t eff_size;           /* effective operand size: 2, 4, 8 */
+    uint8_t vvvv;               /* VEX.vvvv */
+    uint8_t asize;              /* 2, 4, 8 */
+    uint8_t reg;                /* ModRM.reg with REX.R, or the opcode's register */
+    uint8_t rm;                 /* ModRM.rm with REX.B when is_mem is 0 */
     uint8_t base, index, scale; /* gpr or REG_ZERO / REG_RIP; scale is a shift */
     uint8_t seg;                /* enum seg_id in effect */
     uint8_t is_mem, has_modrm, modrm;
-    uint8_t lock, rep;         /* rep: 0, 0xF2, 0xF3 */
+    uint8_t lock, rep;                                      /* rep: 0, 0xF2, 0xF3 */
     uint8_t rex, opsize_prefix, asize_prefix, seg_override; /* seg_override: 0xFF none */
     uint8_t opcode;
 };
@@ -124,7 +125,7 @@ enum decode_mode { DECODE_16 = 0, DECODE_32 = 1, DECODE_64 = 2, DECODE_MASK = 3 
 
 enum decode_status {
     DECODE_OK,
-    DECODE_MORE,    /* bytes ran out before the instruction ended (page or limit boundary) */
+    DECODE_MORE,     /* bytes ran out before the instruction ended (page or limit boundary) */
     DECODE_TOO_LONG, /* over 15 bytes: #GP(0) */
     DECODE_UD
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* One pass over a new block: flag results that nobody can see are dropped, CMP or TEST and the Jcc behind it
  * become one micro-op. A flag write is dead when later instructions of the block write all of its flags and
- * nothing from there back to it reads them, faults, exits or ends the block (docs/architecture.md, "Engine"). */
+ * nothing from there back to it reads them, faults, exits or ends the block (docs/architecture.md, "Engine").
+ */
 #include "cpu/engine.h"
 #include "cpu/insn/fused.h"
 #include "cpu/isa/decode_operand.h"
@@ -23,18 +24,21 @@ static void fuse(const struct block *b, const struct insn *insns, struct uop *co
     if (fn) u->fn = fn;
 }
 
-static void drop_dead_flags(const struct block *b, const struct insn *insns, struct uop *const *pos, unsigned n)
+static void drop_dead_flags(const struct block *b, const struct insn *insns, struct uop *const *pos,
+                            unsigned n)
 {
     uint32_t live = FL_OSZAPC; /* the next block may look at all of them */
     for (unsigned i = n; i-- > 0;) {
         const struct uop_set *set = insns[i].row->set;
         struct uop *u = pos[i];
-        bool faults = insns[i].is_mem || !set->flags_known || (insns[i].row->attr & (A_SOLO | A_END | A_BRANCH)) != 0;
+        bool faults =
+            insns[i].is_mem || !set->flags_known || (insns[i].row->attr & (A_SOLO | A_END | A_BRANCH)) != 0;
         uint32_t writes = set->writes;
         if (!set->flags_known || (set->shift && (!(u->flags & UOP_IMM) || (u->imm & 31) == 0))) writes = 0;
         /* LEA has a memory operand that it does not touch. */
         if (insns[i].is_mem && set->address_only) faults = false;
-        if (writes != 0 && (live & writes) == 0 && set->noflags && u->fn == uop_select(set, &insns[i], DECODE_64)) {
+        if (writes != 0 && (live & writes) == 0 && set->noflags &&
+            u->fn == uop_select(set, &insns[i], DECODE_64)) {
             uop_fn *fn = uop_select(set->noflags, &insns[i], b->mode);
             if (fn) u->fn = fn;
         }

@@ -21,10 +21,10 @@ struct uop;
 typedef const struct uop *uop_fn(struct cpu *c, const struct uop *u);
 
 enum uop_flag {
-    UOP_MEM = 1,    /* the E/M/W operand is in memory */
+    UOP_MEM = 1, /* the E/M/W operand is in memory */
     UOP_LOCK = 2,
-    UOP_REPE = 4,   /* F3 */
-    UOP_REPNE = 8,  /* F2 */
+    UOP_REPE = 4,  /* F3 */
+    UOP_REPNE = 8, /* F2 */
     UOP_REX = 16,
     UOP_FLAGS_DEAD = 32, /* the peephole pass proved the flag results unused */
     UOP_IMM = 64,        /* second operand is imm */
@@ -37,35 +37,44 @@ struct uop {
     uop_fn *fn;
     uint64_t imm; /* immediate, branch target displacement, or link to the chained block */
     int32_t disp;
-    uint8_t dst, src;            /* operand 1 and 2 as register numbers (byte registers: see R8) */
-    uint8_t base, index;         /* gpr, REG_ZERO or REG_RIP */
-    uint8_t scale_seg;           /* scale shift in bits 0-1, asize (0:16 1:32 2:64) bits 2-3, seg bits 4-7 */
-    uint8_t flags;               /* enum uop_flag */
-    uint8_t size;                /* operand size in bytes */
-    uint8_t len;                 /* instruction length */
-    int16_t off;                 /* instruction start relative to the block's RIP (REG_RIP slot) */
-    uint16_t cost;               /* cumulative cycles in the block, this instruction included */
+    uint8_t dst, src;    /* operand 1 and 2 as register numbers (byte registers: see R8) */
+    uint8_t base, index; /* gpr, REG_ZERO or REG_RIP */
+    uint8_t scale_seg;   /* scale shift in bits 0-1, asize (0:16 1:32 2:64) bits 2-3, seg bits 4-7 */
+    uint8_t flags;       /* enum uop_flag */
+    uint8_t size;        /* operand size in bytes */
+    uint8_t len;         /* instruction length */
+    int16_t off;         /* instruction start relative to the block's RIP (REG_RIP slot) */
+    uint16_t cost;       /* cumulative cycles in the block, this instruction included */
 };
 
 /* How the decoder's operands reach a handler (build.c):
  *   dst   register of operand 1, src register of operand 2 (of operand 1 when there is no second). Byte
  *         registers are offsets (R8/W8); segment, control, debug, x87, MMX and XMM registers plain numbers.
  *   imm   immediate operand, sign-extended as its notation says; a second one (ENTER) in bits 16 and up; near
- *         branch: disp is the target relative to the block's RIP, imm is the link to the target; far pointer: offset in
- *         imm, selector in src | dst << 8; VEX.vvvv of a B_y operand is in src (operand 2) or in imm (operand 3);
- *         MOFFS: the whole address; x87 rows (A_FPU): the 11-bit opcode for FOP.
- *   base, index, scale_seg, disp   the memory operand (u_ea, u_seg), whichever operand it is.
- *   size  bytes of operand 1, see insn.h; sizes 10 and 16 select column 3 of the set.
- *   flags UOP_MEM when the ModRM operand is memory: one handler for both looks there.
+ *         branch: disp is the target relative to the block's RIP, imm is the link to the target; far pointer:
+ * offset in imm, selector in src | dst << 8; VEX.vvvv of a B_y operand is in src (operand 2) or in imm
+ * (operand 3); MOFFS: the whole address; x87 rows (A_FPU): the 11-bit opcode for FOP. base, index, scale_seg,
+ * disp   the memory operand (u_ea, u_seg), whichever operand it is. size  bytes of operand 1, see insn.h;
+ * sizes 10 and 16 select column 3 of the set. flags UOP_MEM when the ModRM operand is memory: one handler for
+ * both looks there.
  *
  * Handler variants of a row, by form and by log2(size): register (and register), register and
  * immediate (or immediate alone), register and memory (or memory as second operand), memory (and register),
  * memory and immediate. The _F forms are optional (NULL: not there): the same with a 64-bit address and a
- * segment of base 0 in 64-bit mode; the _B forms are _F forms without index. Rows whose handler reads u->size and u->flags itself use USET_ALL. */
+ * segment of base 0 in 64-bit mode; the _B forms are _F forms without index. Rows whose handler reads u->size
+ * and u->flags itself use USET_ALL. */
 enum uop_form {
-    FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI,
-    FORM_RM_F, FORM_MR_F, FORM_MI_F,
-    FORM_RM_B, FORM_MR_B, FORM_MI_B,
+    FORM_RR,
+    FORM_RI,
+    FORM_RM,
+    FORM_MR,
+    FORM_MI,
+    FORM_RM_F,
+    FORM_MR_F,
+    FORM_MI_F,
+    FORM_RM_B,
+    FORM_MR_B,
+    FORM_MI_B,
     FORM_COUNT
 };
 struct uop_set {
@@ -78,16 +87,16 @@ struct uop_set {
     uint8_t shift;                 /* writes only with an immediate count that is not 0 */
 };
 #define HANDLER(name) const struct uop *op_##name(struct cpu *c, const struct uop *u)
-#define USET_ALL(name)                                                                             \
-    const struct uop_set uset_##name = {.fn = {{op_##name, op_##name, op_##name, op_##name},             \
-                                         {op_##name, op_##name, op_##name, op_##name},             \
-                                         {op_##name, op_##name, op_##name, op_##name},             \
-                                         {op_##name, op_##name, op_##name, op_##name},             \
-                                         {op_##name, op_##name, op_##name, op_##name}}}
+#define USET_ALL(name)                                                                       \
+    const struct uop_set uset_##name = {.fn = {{op_##name, op_##name, op_##name, op_##name}, \
+                                               {op_##name, op_##name, op_##name, op_##name}, \
+                                               {op_##name, op_##name, op_##name, op_##name}, \
+                                               {op_##name, op_##name, op_##name, op_##name}, \
+                                               {op_##name, op_##name, op_##name, op_##name}}}
 /* HANDLER + USET_ALL in one: the common case for system, x87 and vector instructions. */
-#define HANDLER_ALL(name)                                                                          \
-    HANDLER(name);                                                                                 \
-    USET_ALL(name);                                                                                \
+#define HANDLER_ALL(name) \
+    HANDLER(name);        \
+    USET_ALL(name);       \
     HANDLER(name)
 
 /* How a handler ends. NEXT is a tail call in release builds, a return to the driver loop elsewhere. */
@@ -108,19 +117,19 @@ struct uop_set {
 #define FAULT return cpu_fault_exit(c, u)
 /* A virt op returned VIRT_EXITED. */
 #define EXITED return cpu_exited(c, u)
-#define TRY(ok)                                                                                    \
-    do {                                                                                           \
-        if (__builtin_expect(!(ok), 0)) FAULT;                                                     \
+#define TRY(ok)                                \
+    do {                                       \
+        if (__builtin_expect(!(ok), 0)) FAULT; \
     } while (0)
-#define RAISE(vec)                                                                                 \
-    do {                                                                                           \
-        cpu_raise(c, vec);                                                                         \
-        FAULT;                                                                                     \
+#define RAISE(vec)         \
+    do {                   \
+        cpu_raise(c, vec); \
+        FAULT;             \
     } while (0)
-#define RAISE_ERR(vec, err)                                                                        \
-    do {                                                                                           \
-        cpu_raise_error(c, vec, err);                                                              \
-        FAULT;                                                                                     \
+#define RAISE_ERR(vec, err)           \
+    do {                              \
+        cpu_raise_error(c, vec, err); \
+        FAULT;                        \
     } while (0)
 
 const struct uop *cpu_end_block(struct cpu *c, const struct uop *u);
@@ -170,8 +179,8 @@ static inline uint64_t u_ea(const struct cpu *c, const struct uop *u)
     return as == 2 ? ea : as == 1 ? (uint32_t)ea : (uint16_t)ea;
 }
 
-/* RIP of this instruction and of the next one (exact while the block runs). Only branches with a 16-bit operand
- * size truncate to 16 bits: running past FFFFh in 16-bit code meets the segment limit. */
+/* RIP of this instruction and of the next one (exact while the block runs). Only branches with a 16-bit
+ * operand size truncate to 16 bits: running past FFFFh in 16-bit code meets the segment limit. */
 static inline uint64_t rip_mask(const struct cpu *c, uint64_t rip)
 {
     return (c->mode & DECODE_MASK) == DECODE_64 ? rip : (uint32_t)rip;

@@ -16,75 +16,76 @@ static inline uint64_t bit_ea(const struct cpu *c, const struct uop *u, int64_t 
 #define SIGNED_16(v) ((int16_t)(v))
 #define SIGNED_32(v) ((int32_t)(v))
 #define SIGNED_64(v) ((int64_t)(v))
-#define BT(bits)                                                                                             \
-    static HANDLER(bt_rr##bits)                                                                              \
-    {                                                                                                        \
-        flag_set_cf(c, R##bits(u->dst) >> (R##bits(u->src) & (bits - 1)) & 1);                               \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(bt_ri##bits)                                                                              \
-    {                                                                                                        \
-        flag_set_cf(c, R##bits(u->dst) >> (u->imm & (bits - 1)) & 1);                                        \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(bt_mr##bits)                                                                              \
-    {                                                                                                        \
-        uint##bits##_t v;                                                                                    \
-        int64_t bit = SIGNED_##bits(R##bits(u->src));                                                        \
-        TRY(BIT_READ(bits, &v, bit_ea(c, u, bit, bits)));                                                    \
-        flag_set_cf(c, v >> (bit & (bits - 1)) & 1);                                                         \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(bt_mi##bits)                                                                              \
-    {                                                                                                        \
-        uint##bits##_t v;                                                                                    \
-        TRY(MEM_READ(bits, &v));                                                                             \
-        flag_set_cf(c, v >> (u->imm & (bits - 1)) & 1);                                                      \
-        NEXT;                                                                                                \
+#define BT(bits)                                                               \
+    static HANDLER(bt_rr##bits)                                                \
+    {                                                                          \
+        flag_set_cf(c, R##bits(u->dst) >> (R##bits(u->src) & (bits - 1)) & 1); \
+        NEXT;                                                                  \
+    }                                                                          \
+    static HANDLER(bt_ri##bits)                                                \
+    {                                                                          \
+        flag_set_cf(c, R##bits(u->dst) >> (u->imm & (bits - 1)) & 1);          \
+        NEXT;                                                                  \
+    }                                                                          \
+    static HANDLER(bt_mr##bits)                                                \
+    {                                                                          \
+        uint##bits##_t v;                                                      \
+        int64_t bit = SIGNED_##bits(R##bits(u->src));                          \
+        TRY(BIT_READ(bits, &v, bit_ea(c, u, bit, bits)));                      \
+        flag_set_cf(c, v >> (bit & (bits - 1)) & 1);                           \
+        NEXT;                                                                  \
+    }                                                                          \
+    static HANDLER(bt_mi##bits)                                                \
+    {                                                                          \
+        uint##bits##_t v;                                                      \
+        TRY(MEM_READ(bits, &v));                                               \
+        flag_set_cf(c, v >> (u->imm & (bits - 1)) & 1);                        \
+        NEXT;                                                                  \
     }
-#define BT_CHANGE(name, bits, expr)                                                                          \
-    static HANDLER(name##_rr##bits)                                                                          \
-    {                                                                                                        \
-        uint##bits##_t v = R##bits(u->dst), m = (uint##bits##_t)((uint64_t)1 << (R##bits(u->src) & (bits - 1))); \
-        flag_set_cf(c, (v & m) != 0);                                                                        \
-        W##bits(u->dst, (uint##bits##_t)(expr));                                                             \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(name##_ri##bits)                                                                          \
-    {                                                                                                        \
-        uint##bits##_t v = R##bits(u->dst), m = (uint##bits##_t)((uint64_t)1 << (u->imm & (bits - 1)));      \
-        flag_set_cf(c, (v & m) != 0);                                                                        \
-        W##bits(u->dst, (uint##bits##_t)(expr));                                                             \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(name##_mr##bits)                                                                          \
-    {                                                                                                        \
-        uint64_t v;                                                                                          \
-        int64_t bit = SIGNED_##bits(R##bits(u->src));                                                        \
-        uint64_t m = (uint64_t)1 << (bit & (bits - 1));                                                      \
-        TRY(mem_rmw_read(c, u_seg(u), bit_ea(c, u, bit, bits), bits / 8, &v));                               \
-        mem_rmw_commit(c, bits / 8, (expr));                                                                 \
-        flag_set_cf(c, (v & m) != 0);                                                                        \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(name##_mi##bits)                                                                          \
-    {                                                                                                        \
-        uint64_t v, m = (uint64_t)1 << (u->imm & (bits - 1));                                                \
-        TRY(MEM_RMW(bits, &v));                                                                              \
-        mem_rmw_commit(c, bits / 8, (expr));                                                                 \
-        flag_set_cf(c, (v & m) != 0);                                                                        \
-        NEXT;                                                                                                \
+#define BT_CHANGE(name, bits, expr)                                                                     \
+    static HANDLER(name##_rr##bits)                                                                     \
+    {                                                                                                   \
+        uint##bits##_t v = R##bits(u->dst),                                                             \
+                       m = (uint##bits##_t)((uint64_t)1 << (R##bits(u->src) & (bits - 1)));             \
+        flag_set_cf(c, (v & m) != 0);                                                                   \
+        W##bits(u->dst, (uint##bits##_t)(expr));                                                        \
+        NEXT;                                                                                           \
+    }                                                                                                   \
+    static HANDLER(name##_ri##bits)                                                                     \
+    {                                                                                                   \
+        uint##bits##_t v = R##bits(u->dst), m = (uint##bits##_t)((uint64_t)1 << (u->imm & (bits - 1))); \
+        flag_set_cf(c, (v & m) != 0);                                                                   \
+        W##bits(u->dst, (uint##bits##_t)(expr));                                                        \
+        NEXT;                                                                                           \
+    }                                                                                                   \
+    static HANDLER(name##_mr##bits)                                                                     \
+    {                                                                                                   \
+        uint64_t v;                                                                                     \
+        int64_t bit = SIGNED_##bits(R##bits(u->src));                                                   \
+        uint64_t m = (uint64_t)1 << (bit & (bits - 1));                                                 \
+        TRY(mem_rmw_read(c, u_seg(u), bit_ea(c, u, bit, bits), bits / 8, &v));                          \
+        mem_rmw_commit(c, bits / 8, (expr));                                                            \
+        flag_set_cf(c, (v & m) != 0);                                                                   \
+        NEXT;                                                                                           \
+    }                                                                                                   \
+    static HANDLER(name##_mi##bits)                                                                     \
+    {                                                                                                   \
+        uint64_t v, m = (uint64_t)1 << (u->imm & (bits - 1));                                           \
+        TRY(MEM_RMW(bits, &v));                                                                         \
+        mem_rmw_commit(c, bits / 8, (expr));                                                            \
+        flag_set_cf(c, (v & m) != 0);                                                                   \
+        NEXT;                                                                                           \
     }
-#define BT_SET(name)                                                                                         \
-    const struct uop_set uset_##name = {.fn = {BY_SIZE_V(name##_rr, ),                                       \
-                                               BY_SIZE_V(name##_ri, ),                                       \
-                                               {NULL},                                                       \
-                                               BY_SIZE_V(name##_mr, ),                                       \
+#define BT_SET(name)                                                   \
+    const struct uop_set uset_##name = {.fn = {BY_SIZE_V(name##_rr, ), \
+                                               BY_SIZE_V(name##_ri, ), \
+                                               {NULL},                 \
+                                               BY_SIZE_V(name##_mr, ), \
                                                BY_SIZE_V(name##_mi, )}};
-#define BT_OP(name, expr)                                                                                    \
-    BT_CHANGE(name, 16, expr)                                                                                \
-    BT_CHANGE(name, 32, expr)                                                                                \
-    BT_CHANGE(name, 64, expr)                                                                                \
+#define BT_OP(name, expr)     \
+    BT_CHANGE(name, 16, expr) \
+    BT_CHANGE(name, 32, expr) \
+    BT_CHANGE(name, 64, expr) \
     BT_SET(name)
 BT(16)
 BT(32)
@@ -103,37 +104,37 @@ static inline void flags_zc(struct cpu *c, bool zf, bool cf)
 
 /* A zero source leaves the destination of BSF and BSR as it was (with a 32-bit operand the upper half
  * too), sets ZF and, like processors do, PF and no other flag of the result 0. */
-#define SCAN(name, bits, index)                                                                              \
-    MEM_INLINE void do_##name##bits(struct cpu *c, const struct uop *u, uint##bits##_t v)                    \
-    {                                                                                                        \
-        flags_logic(c, bits, v);                                                                             \
-        if (v) W##bits(u->dst, (uint##bits##_t)(index));                                                     \
+#define SCAN(name, bits, index)                                                           \
+    MEM_INLINE void do_##name##bits(struct cpu *c, const struct uop *u, uint##bits##_t v) \
+    {                                                                                     \
+        flags_logic(c, bits, v);                                                          \
+        if (v) W##bits(u->dst, (uint##bits##_t)(index));                                  \
     }
-#define COUNTER(name, bits, value, zf, cf)                                                                   \
-    MEM_INLINE void do_##name##bits(struct cpu *c, const struct uop *u, uint##bits##_t v)                    \
-    {                                                                                                        \
-        uint##bits##_t r = (uint##bits##_t)(value);                                                          \
-        flags_zc(c, zf, cf);                                                                                 \
-        W##bits(u->dst, r);                                                                                  \
+#define COUNTER(name, bits, value, zf, cf)                                                \
+    MEM_INLINE void do_##name##bits(struct cpu *c, const struct uop *u, uint##bits##_t v) \
+    {                                                                                     \
+        uint##bits##_t r = (uint##bits##_t)(value);                                       \
+        flags_zc(c, zf, cf);                                                              \
+        W##bits(u->dst, r);                                                               \
     }
-#define FROM_BOTH(name, bits)                                                                                \
-    static HANDLER(name##_rr##bits)                                                                          \
-    {                                                                                                        \
-        do_##name##bits(c, u, R##bits(u->src));                                                              \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(name##_rm##bits)                                                                          \
-    {                                                                                                        \
-        uint##bits##_t v;                                                                                    \
-        TRY(MEM_READ(bits, &v));                                                                             \
-        do_##name##bits(c, u, v);                                                                            \
-        NEXT;                                                                                                \
+#define FROM_BOTH(name, bits)                   \
+    static HANDLER(name##_rr##bits)             \
+    {                                           \
+        do_##name##bits(c, u, R##bits(u->src)); \
+        NEXT;                                   \
+    }                                           \
+    static HANDLER(name##_rm##bits)             \
+    {                                           \
+        uint##bits##_t v;                       \
+        TRY(MEM_READ(bits, &v));                \
+        do_##name##bits(c, u, v);               \
+        NEXT;                                   \
     }
-#define FROM_BOTH_SET(name)                                                                                  \
-    FROM_BOTH(name, 16)                                                                                      \
-    FROM_BOTH(name, 32)                                                                                      \
-    FROM_BOTH(name, 64)                                                                                      \
-    const struct uop_set uset_##name = {.fn[FORM_RR] = BY_SIZE_V(name##_rr, ),                               \
+#define FROM_BOTH_SET(name)                                                    \
+    FROM_BOTH(name, 16)                                                        \
+    FROM_BOTH(name, 32)                                                        \
+    FROM_BOTH(name, 64)                                                        \
+    const struct uop_set uset_##name = {.fn[FORM_RR] = BY_SIZE_V(name##_rr, ), \
                                         .fn[FORM_RM] = BY_SIZE_V(name##_rm, )};
 SCAN(bsf, 16, __builtin_ctz(v))
 SCAN(bsf, 32, __builtin_ctz(v))
@@ -311,7 +312,8 @@ static uint32_t crc32c(uint32_t crc, uint64_t v, unsigned bytes)
 {
     for (unsigned i = 0; i < bytes; i++) {
         crc ^= (uint8_t)(v >> (8 * i));
-        for (int k = 0; k < 8; k++) crc = crc >> 1 ^ (crc & 1 ? 0x82F63B78u : 0);
+        for (int k = 0; k < 8; k++)
+            crc = crc >> 1 ^ (crc & 1 ? 0x82F63B78u : 0);
     }
     return crc;
 }
@@ -343,11 +345,11 @@ static bool crc32_w(struct cpu *c, const struct uop *u) { return crc32_bytes(c, 
 static bool crc32_d(struct cpu *c, const struct uop *u) { return crc32_bytes(c, u, 4); }
 static bool crc32_q(struct cpu *c, const struct uop *u) { return crc32_bytes(c, u, 8); }
 
-#define BODY(name)                                                                                           \
-    HANDLER_ALL(name)                                                                                        \
-    {                                                                                                        \
-        TRY(name(c, u));                                                                                     \
-        NEXT;                                                                                                \
+#define BODY(name)       \
+    HANDLER_ALL(name)    \
+    {                    \
+        TRY(name(c, u)); \
+        NEXT;            \
     }
 BODY(andn)
 BODY(bextr)
@@ -363,11 +365,11 @@ BODY(shlx)
 BODY(shrx)
 BODY(sarx)
 BODY(crc32_b)
-#define CRC_SIZE(name)                                                                                       \
-    static HANDLER(name)                                                                                     \
-    {                                                                                                        \
-        TRY(name(c, u));                                                                                     \
-        NEXT;                                                                                                \
+#define CRC_SIZE(name)   \
+    static HANDLER(name) \
+    {                    \
+        TRY(name(c, u)); \
+        NEXT;            \
     }
 CRC_SIZE(crc32_w)
 CRC_SIZE(crc32_d)

@@ -42,23 +42,23 @@ const struct uop *branch_unlinked(struct cpu *c, const struct uop *u)
     return NULL;
 }
 
-#define JMP_REL(bits)                                                                                        \
+#define JMP_REL(bits) \
     static HANDLER(jmp_rel##bits) { TAKE_BRANCH(bits); }
 JMP_REL(16)
 JMP_REL(32)
 JMP_REL(64)
 const struct uop_set uset_jmp_rel = {.fn[FORM_RI] = BY_SIZE_V(jmp_rel, )};
 
-#define JCC_ONE(cc, name, bits)                                                                              \
-    static HANDLER(j##name##bits)                                                                            \
-    {                                                                                                        \
-        if (condition(c, cc)) TAKE_BRANCH(bits);                                                             \
-        NEXT;                                                                                                \
+#define JCC_ONE(cc, name, bits)                  \
+    static HANDLER(j##name##bits)                \
+    {                                            \
+        if (condition(c, cc)) TAKE_BRANCH(bits); \
+        NEXT;                                    \
     }
-#define JCC(cc, name)                                                                                        \
-    JCC_ONE(cc, name, 16)                                                                                    \
-    JCC_ONE(cc, name, 32)                                                                                    \
-    JCC_ONE(cc, name, 64)                                                                                    \
+#define JCC(cc, name)     \
+    JCC_ONE(cc, name, 16) \
+    JCC_ONE(cc, name, 32) \
+    JCC_ONE(cc, name, 64) \
     const struct uop_set uset_j##name = {.fn[FORM_RI] = BY_SIZE_V(j##name, )};
 FOR_CONDITIONS(JCC)
 
@@ -88,13 +88,13 @@ static const struct uop *loop_taken(struct cpu *c, const struct uop *u)
     }
     UV_MUSTTAIL return branch_unlinked(c, u);
 }
-#define LOOP(name, cond)                                                                                     \
-    HANDLER_ALL(name)                                                                                        \
-    {                                                                                                        \
-        uint64_t mask = u_asize(u) == 2 ? ~UINT64_C(0) : u_asize(u) == 1 ? 0xffffffff : 0xffff;              \
-        if (((loop_count(c, u) - 1) & mask) != 0 && (cond)) return loop_taken(c, u);                         \
-        loop_count_set(c, u, loop_count(c, u) - 1);                                                          \
-        NEXT;                                                                                                \
+#define LOOP(name, cond)                                                                        \
+    HANDLER_ALL(name)                                                                           \
+    {                                                                                           \
+        uint64_t mask = u_asize(u) == 2 ? ~UINT64_C(0) : u_asize(u) == 1 ? 0xffffffff : 0xffff; \
+        if (((loop_count(c, u) - 1) & mask) != 0 && (cond)) return loop_taken(c, u);            \
+        loop_count_set(c, u, loop_count(c, u) - 1);                                             \
+        NEXT;                                                                                   \
     }
 LOOP(loop, true)
 LOOP(loope, flag_zf(c))
@@ -108,28 +108,28 @@ HANDLER_ALL(jcxz)
 }
 
 /* Indirect jump. */
-#define GO_TO(target)                                                                                        \
-    do {                                                                                                     \
-        const struct uop *head_ = engine_jump(c, target);                                                    \
-        if (UNLIKELY(head_ == NULL)) {                                                                       \
-            TRY(branch_target_legal(c, target));                                                             \
-            c->s.gpr[REG_RIP] = target;                                                                      \
-            return NULL;                                                                                     \
-        }                                                                                                    \
-        c->s.gpr[REG_RIP] = target;                                                                          \
-        JUMP_TO(head_);                                                                                      \
+#define GO_TO(target)                                     \
+    do {                                                  \
+        const struct uop *head_ = engine_jump(c, target); \
+        if (UNLIKELY(head_ == NULL)) {                    \
+            TRY(branch_target_legal(c, target));          \
+            c->s.gpr[REG_RIP] = target;                   \
+            return NULL;                                  \
+        }                                                 \
+        c->s.gpr[REG_RIP] = target;                       \
+        JUMP_TO(head_);                                   \
     } while (0)
-#define JMP_INDIRECT(bits)                                                                                   \
-    static HANDLER(jmp_r##bits)                                                                              \
-    {                                                                                                        \
-        uint64_t target = R##bits(u->dst);                                                                   \
-        GO_TO(target);                                                                                       \
-    }                                                                                                        \
-    static HANDLER(jmp_m##bits)                                                                              \
-    {                                                                                                        \
-        uint##bits##_t target;                                                                               \
-        TRY(MEM_READ(bits, &target));                                                                        \
-        GO_TO(target);                                                                                       \
+#define JMP_INDIRECT(bits)                 \
+    static HANDLER(jmp_r##bits)            \
+    {                                      \
+        uint64_t target = R##bits(u->dst); \
+        GO_TO(target);                     \
+    }                                      \
+    static HANDLER(jmp_m##bits)            \
+    {                                      \
+        uint##bits##_t target;             \
+        TRY(MEM_READ(bits, &target));      \
+        GO_TO(target);                     \
     }
 JMP_INDIRECT(16)
 JMP_INDIRECT(32)
@@ -137,40 +137,40 @@ JMP_INDIRECT(64)
 const struct uop_set uset_jmp_ind = {.fn[FORM_RR] = BY_SIZE_V(jmp_r, ), .fn[FORM_MR] = BY_SIZE_V(jmp_m, )};
 
 /* CALL: the target is checked before the push, RSP and RIP change after it. */
-#define CALL_TO(bits, target)                                                                                \
-    do {                                                                                                     \
-        const struct uop *head_ = engine_jump(c, target);                                                    \
-        if (UNLIKELY(head_ == NULL)) TRY(branch_target_legal(c, target));                                    \
-        TRY(stack_push##bits(c, (uint##bits##_t)u_next_rip(c, u)));                                          \
-        c->s.gpr[REG_RIP] = target;                                                                          \
-        if (LIKELY(head_ != NULL)) JUMP_TO(head_);                                                           \
-        return NULL;                                                                                         \
+#define CALL_TO(bits, target)                                             \
+    do {                                                                  \
+        const struct uop *head_ = engine_jump(c, target);                 \
+        if (UNLIKELY(head_ == NULL)) TRY(branch_target_legal(c, target)); \
+        TRY(stack_push##bits(c, (uint##bits##_t)u_next_rip(c, u)));       \
+        c->s.gpr[REG_RIP] = target;                                       \
+        if (LIKELY(head_ != NULL)) JUMP_TO(head_);                        \
+        return NULL;                                                      \
     } while (0)
-#define CALL(bits)                                                                                           \
-    static HANDLER(call_rel##bits)                                                                           \
-    {                                                                                                        \
-        uint64_t target = REL_TARGET(bits);                                                                  \
-        if (u->imm != 0) {                                                                                   \
-            TRY(stack_push##bits(c, (uint##bits##_t)u_next_rip(c, u)));                                      \
-            c->s.gpr[REG_RIP] = target;                                                                      \
-            JUMP_TO(u_link(u));                                                                              \
-        }                                                                                                    \
-        if (u->flags & UOP_LOCAL) {                                                                          \
-            TRY(stack_push##bits(c, (uint##bits##_t)u_next_rip(c, u)));                                      \
-            UV_MUSTTAIL return branch_unlinked(c, u);                                                            \
-        }                                                                                                    \
-        CALL_TO(bits, target);                                                                               \
-    }                                                                                                        \
-    static HANDLER(call_r##bits)                                                                             \
-    {                                                                                                        \
-        uint64_t target = R##bits(u->dst);                                                                   \
-        CALL_TO(bits, target);                                                                               \
-    }                                                                                                        \
-    static HANDLER(call_m##bits)                                                                             \
-    {                                                                                                        \
-        uint##bits##_t target;                                                                               \
-        TRY(MEM_READ(bits, &target));                                                                        \
-        CALL_TO(bits, target);                                                                               \
+#define CALL(bits)                                                      \
+    static HANDLER(call_rel##bits)                                      \
+    {                                                                   \
+        uint64_t target = REL_TARGET(bits);                             \
+        if (u->imm != 0) {                                              \
+            TRY(stack_push##bits(c, (uint##bits##_t)u_next_rip(c, u))); \
+            c->s.gpr[REG_RIP] = target;                                 \
+            JUMP_TO(u_link(u));                                         \
+        }                                                               \
+        if (u->flags & UOP_LOCAL) {                                     \
+            TRY(stack_push##bits(c, (uint##bits##_t)u_next_rip(c, u))); \
+            UV_MUSTTAIL return branch_unlinked(c, u);                   \
+        }                                                               \
+        CALL_TO(bits, target);                                          \
+    }                                                                   \
+    static HANDLER(call_r##bits)                                        \
+    {                                                                   \
+        uint64_t target = R##bits(u->dst);                              \
+        CALL_TO(bits, target);                                          \
+    }                                                                   \
+    static HANDLER(call_m##bits)                                        \
+    {                                                                   \
+        uint##bits##_t target;                                          \
+        TRY(MEM_READ(bits, &target));                                   \
+        CALL_TO(bits, target);                                          \
     }
 CALL(16)
 CALL(32)
@@ -193,17 +193,17 @@ const struct uop_set uset_call_rel = {.fn[FORM_RI] = {NULL, op_call_rel16, op_ca
 const struct uop_set uset_call_ind = {.fn[FORM_RR] = BY_SIZE_V(call_r, ), .fn[FORM_MR] = BY_SIZE_V(call_m, )};
 
 /* RET, RET imm16: RSP moves after the target is known to be legal. */
-#define RET(bits)                                                                                            \
-    static HANDLER(ret##bits)                                                                                \
-    {                                                                                                        \
-        uint##bits##_t target;                                                                               \
-        TRY(stack_top##bits(c, &target));                                                                    \
-        const struct uop *head = engine_jump(c, target);                                                     \
-        if (UNLIKELY(head == NULL)) TRY(branch_target_legal(c, target));                                     \
-        stack_add##bits(c, bits / 8 + u->imm);                                                               \
-        c->s.gpr[REG_RIP] = target;                                                                          \
-        if (LIKELY(head != NULL)) JUMP_TO(head);                                                             \
-        return NULL;                                                                                         \
+#define RET(bits)                                                        \
+    static HANDLER(ret##bits)                                            \
+    {                                                                    \
+        uint##bits##_t target;                                           \
+        TRY(stack_top##bits(c, &target));                                \
+        const struct uop *head = engine_jump(c, target);                 \
+        if (UNLIKELY(head == NULL)) TRY(branch_target_legal(c, target)); \
+        stack_add##bits(c, bits / 8 + u->imm);                           \
+        c->s.gpr[REG_RIP] = target;                                      \
+        if (LIKELY(head != NULL)) JUMP_TO(head);                         \
+        return NULL;                                                     \
     }
 RET(16)
 RET(32)

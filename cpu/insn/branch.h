@@ -17,13 +17,13 @@ bool branch_target_legal(struct cpu *c, uint64_t target);
 /* A taken relative branch without a link: jump cache, or back to the loop. */
 const struct uop *branch_unlinked(struct cpu *c, const struct uop *u);
 
-#define TAKE_BRANCH(bits)                                                                                    \
-    do {                                                                                                     \
-        if (LIKELY(u->imm != 0)) {                                                                           \
-            c->s.gpr[REG_RIP] = REL_TARGET(bits);                                                            \
-            JUMP_TO(u_link(u));                                                                              \
-        }                                                                                                    \
-        UV_MUSTTAIL return branch_unlinked(c, u);                                                               \
+#define TAKE_BRANCH(bits)                         \
+    do {                                          \
+        if (LIKELY(u->imm != 0)) {                \
+            c->s.gpr[REG_RIP] = REL_TARGET(bits); \
+            JUMP_TO(u_link(u));                   \
+        }                                         \
+        UV_MUSTTAIL return branch_unlinked(c, u); \
     } while (0)
 
 #endif

@@ -149,112 +149,113 @@ MEM_INLINE bool do_idiv64(struct cpu *c, uint64_t v)
     return true;
 }
 
-#define MULDIV(bits)                                                                                         \
-    static HANDLER(mul_r##bits)                                                                              \
-    {                                                                                                        \
-        do_mul##bits(c, R##bits(u->dst));                                                                    \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(mul_m##bits)                                                                              \
-    {                                                                                                        \
-        uint##bits##_t v;                                                                                    \
-        TRY(MEM_READ(bits, &v));                                                                             \
-        do_mul##bits(c, v);                                                                                  \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(imul_r##bits)                                                                             \
-    {                                                                                                        \
-        do_imul##bits(c, R##bits(u->dst));                                                                   \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(imul_m##bits)                                                                             \
-    {                                                                                                        \
-        uint##bits##_t v;                                                                                    \
-        TRY(MEM_READ(bits, &v));                                                                             \
-        do_imul##bits(c, v);                                                                                 \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(div_r##bits)                                                                              \
-    {                                                                                                        \
-        if (!do_div##bits(c, R##bits(u->dst))) RAISE(VEC_DE);                                                \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(div_m##bits)                                                                              \
-    {                                                                                                        \
-        uint##bits##_t v;                                                                                    \
-        TRY(MEM_READ(bits, &v));                                                                             \
-        if (!do_div##bits(c, v)) RAISE(VEC_DE);                                                              \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(idiv_r##bits)                                                                             \
-    {                                                                                                        \
-        if (!do_idiv##bits(c, R##bits(u->dst))) RAISE(VEC_DE);                                               \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(idiv_m##bits)                                                                             \
-    {                                                                                                        \
-        uint##bits##_t v;                                                                                    \
-        TRY(MEM_READ(bits, &v));                                                                             \
-        if (!do_idiv##bits(c, v)) RAISE(VEC_DE);                                                             \
-        NEXT;                                                                                                \
+#define MULDIV(bits)                                           \
+    static HANDLER(mul_r##bits)                                \
+    {                                                          \
+        do_mul##bits(c, R##bits(u->dst));                      \
+        NEXT;                                                  \
+    }                                                          \
+    static HANDLER(mul_m##bits)                                \
+    {                                                          \
+        uint##bits##_t v;                                      \
+        TRY(MEM_READ(bits, &v));                               \
+        do_mul##bits(c, v);                                    \
+        NEXT;                                                  \
+    }                                                          \
+    static HANDLER(imul_r##bits)                               \
+    {                                                          \
+        do_imul##bits(c, R##bits(u->dst));                     \
+        NEXT;                                                  \
+    }                                                          \
+    static HANDLER(imul_m##bits)                               \
+    {                                                          \
+        uint##bits##_t v;                                      \
+        TRY(MEM_READ(bits, &v));                               \
+        do_imul##bits(c, v);                                   \
+        NEXT;                                                  \
+    }                                                          \
+    static HANDLER(div_r##bits)                                \
+    {                                                          \
+        if (!do_div##bits(c, R##bits(u->dst))) RAISE(VEC_DE);  \
+        NEXT;                                                  \
+    }                                                          \
+    static HANDLER(div_m##bits)                                \
+    {                                                          \
+        uint##bits##_t v;                                      \
+        TRY(MEM_READ(bits, &v));                               \
+        if (!do_div##bits(c, v)) RAISE(VEC_DE);                \
+        NEXT;                                                  \
+    }                                                          \
+    static HANDLER(idiv_r##bits)                               \
+    {                                                          \
+        if (!do_idiv##bits(c, R##bits(u->dst))) RAISE(VEC_DE); \
+        NEXT;                                                  \
+    }                                                          \
+    static HANDLER(idiv_m##bits)                               \
+    {                                                          \
+        uint##bits##_t v;                                      \
+        TRY(MEM_READ(bits, &v));                               \
+        if (!do_idiv##bits(c, v)) RAISE(VEC_DE);               \
+        NEXT;                                                  \
     }
 MULDIV(8)
 MULDIV(16)
 MULDIV(32)
 MULDIV(64)
-#define MULDIV_SET(name)                                                                                     \
-    const struct uop_set uset_##name = {.fn[FORM_RR] = BY_SIZE(name##_r, ), .fn[FORM_MR] = BY_SIZE(name##_m, )};
+#define MULDIV_SET(name)                                                    \
+    const struct uop_set uset_##name = {.fn[FORM_RR] = BY_SIZE(name##_r, ), \
+                                        .fn[FORM_MR] = BY_SIZE(name##_m, )};
 MULDIV_SET(mul)
 MULDIV_SET(imul)
 MULDIV_SET(div)
 MULDIV_SET(idiv)
 
 /* IMUL with two and three operands: low half only. */
-#define IMUL2(bits, twice, wider)                                                                            \
-    MEM_INLINE void do_imul2_##bits(struct cpu *c, const struct uop *u, uint##bits##_t a, uint##bits##_t b)  \
-    {                                                                                                        \
-        wider p = (wider)(int##bits##_t)a * (int##bits##_t)b;                                                \
-        W##bits(u->dst, (uint##bits##_t)p);                                                                  \
-        mul_flags(c, bits, (uint##bits##_t)p, p != (int##bits##_t)p);                                        \
-    }                                                                                                        \
-    static HANDLER(imul2_rr##bits)                                                                           \
-    {                                                                                                        \
-        do_imul2_##bits(c, u, R##bits(u->dst), R##bits(u->src));                                             \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(imul2_rm##bits)                                                                           \
-    {                                                                                                        \
-        uint##bits##_t v;                                                                                    \
-        TRY(MEM_READ(bits, &v));                                                                             \
-        do_imul2_##bits(c, u, R##bits(u->dst), v);                                                           \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(imul3_rr##bits)                                                                           \
-    {                                                                                                        \
-        do_imul2_##bits(c, u, R##bits(u->src), (uint##bits##_t)u->imm);                                      \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(imul3_rm##bits)                                                                           \
-    {                                                                                                        \
-        uint##bits##_t v;                                                                                    \
-        TRY(MEM_READ(bits, &v));                                                                             \
-        do_imul2_##bits(c, u, v, (uint##bits##_t)u->imm);                                                    \
-        NEXT;                                                                                                \
+#define IMUL2(bits, twice, wider)                                                                           \
+    MEM_INLINE void do_imul2_##bits(struct cpu *c, const struct uop *u, uint##bits##_t a, uint##bits##_t b) \
+    {                                                                                                       \
+        wider p = (wider)(int##bits##_t)a * (int##bits##_t)b;                                               \
+        W##bits(u->dst, (uint##bits##_t)p);                                                                 \
+        mul_flags(c, bits, (uint##bits##_t)p, p != (int##bits##_t)p);                                       \
+    }                                                                                                       \
+    static HANDLER(imul2_rr##bits)                                                                          \
+    {                                                                                                       \
+        do_imul2_##bits(c, u, R##bits(u->dst), R##bits(u->src));                                            \
+        NEXT;                                                                                               \
+    }                                                                                                       \
+    static HANDLER(imul2_rm##bits)                                                                          \
+    {                                                                                                       \
+        uint##bits##_t v;                                                                                   \
+        TRY(MEM_READ(bits, &v));                                                                            \
+        do_imul2_##bits(c, u, R##bits(u->dst), v);                                                          \
+        NEXT;                                                                                               \
+    }                                                                                                       \
+    static HANDLER(imul3_rr##bits)                                                                          \
+    {                                                                                                       \
+        do_imul2_##bits(c, u, R##bits(u->src), (uint##bits##_t)u->imm);                                     \
+        NEXT;                                                                                               \
+    }                                                                                                       \
+    static HANDLER(imul3_rm##bits)                                                                          \
+    {                                                                                                       \
+        uint##bits##_t v;                                                                                   \
+        TRY(MEM_READ(bits, &v));                                                                            \
+        do_imul2_##bits(c, u, v, (uint##bits##_t)u->imm);                                                   \
+        NEXT;                                                                                               \
     }
 IMUL2(16, 32, int32_t)
 IMUL2(32, 64, int64_t)
 IMUL2(64, 128, __int128)
 /* Dead flags. */
-#define IMUL2_PLAIN(bits)                                                                                    \
-    static HANDLER(imul2_rrn##bits)                                                                          \
-    {                                                                                                        \
-        W##bits(u->dst, R##bits(u->dst) * R##bits(u->src));                                                  \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(imul3_rrn##bits)                                                                          \
-    {                                                                                                        \
-        W##bits(u->dst, R##bits(u->src) * (uint##bits##_t)u->imm);                                           \
-        NEXT;                                                                                                \
+#define IMUL2_PLAIN(bits)                                          \
+    static HANDLER(imul2_rrn##bits)                                \
+    {                                                              \
+        W##bits(u->dst, R##bits(u->dst) * R##bits(u->src));        \
+        NEXT;                                                      \
+    }                                                              \
+    static HANDLER(imul3_rrn##bits)                                \
+    {                                                              \
+        W##bits(u->dst, R##bits(u->src) * (uint##bits##_t)u->imm); \
+        NEXT;                                                      \
     }
 IMUL2_PLAIN(32)
 IMUL2_PLAIN(64)

@@ -89,43 +89,43 @@ static inline void shift_flags(struct cpu *c, unsigned bits, struct shifted s)
 }
 
 #define COUNT(bits, v) ((unsigned)(v) & (bits == 64 ? 63 : 31))
-#define SHIFT_FORMS(name, op, bits, count, via)                                                              \
-    static HANDLER(name##_r##via##bits)                                                                      \
-    {                                                                                                        \
-        struct shifted s = shift_value(op, bits, R##bits(u->dst), COUNT(bits, count), flag_cf(c));           \
-        shift_flags(c, bits, s);                                                                             \
-        W##bits(u->dst, (uint##bits##_t)s.r);                                                                \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(name##_m##via##bits)                                                                      \
-    {                                                                                                        \
-        uint64_t a;                                                                                          \
-        TRY(MEM_RMW(bits, &a));                                                                              \
-        struct shifted s = shift_value(op, bits, a, COUNT(bits, count), flag_cf(c));                         \
-        shift_flags(c, bits, s);                                                                             \
-        mem_rmw_commit(c, bits / 8, s.r);                                                                    \
-        NEXT;                                                                                                \
+#define SHIFT_FORMS(name, op, bits, count, via)                                                    \
+    static HANDLER(name##_r##via##bits)                                                            \
+    {                                                                                              \
+        struct shifted s = shift_value(op, bits, R##bits(u->dst), COUNT(bits, count), flag_cf(c)); \
+        shift_flags(c, bits, s);                                                                   \
+        W##bits(u->dst, (uint##bits##_t)s.r);                                                      \
+        NEXT;                                                                                      \
+    }                                                                                              \
+    static HANDLER(name##_m##via##bits)                                                            \
+    {                                                                                              \
+        uint64_t a;                                                                                \
+        TRY(MEM_RMW(bits, &a));                                                                    \
+        struct shifted s = shift_value(op, bits, a, COUNT(bits, count), flag_cf(c));               \
+        shift_flags(c, bits, s);                                                                   \
+        mem_rmw_commit(c, bits / 8, s.r);                                                          \
+        NEXT;                                                                                      \
     }
 /* By CL (second operand CL) and by an immediate or 1. */
-#define SHIFT4(name, op, count, via)                                                                         \
-    SHIFT_FORMS(name, op, 8, count, via)                                                                     \
-    SHIFT_FORMS(name, op, 16, count, via)                                                                    \
-    SHIFT_FORMS(name, op, 32, count, via)                                                                    \
+#define SHIFT4(name, op, count, via)      \
+    SHIFT_FORMS(name, op, 8, count, via)  \
+    SHIFT_FORMS(name, op, 16, count, via) \
+    SHIFT_FORMS(name, op, 32, count, via) \
     SHIFT_FORMS(name, op, 64, count, via)
-#define SHIFT_SET(name, in, out, n)                                                                              \
-    const struct uop_set uset_##name = {.fn = {BY_SIZE(name##_rcl, ),                                        \
-                                               BY_SIZE(name##_ri, ),                                         \
-                                               {NULL},                                                       \
-                                               BY_SIZE(name##_mcl, ),                                        \
-                                               BY_SIZE(name##_mi, )},                                        \
-                                        .noflags = n,                                                        \
-                                        .reads = in,                                                         \
-                                        .writes = out,                                                       \
-                                        .shift = 1,                                                          \
+#define SHIFT_SET(name, in, out, n)                                   \
+    const struct uop_set uset_##name = {.fn = {BY_SIZE(name##_rcl, ), \
+                                               BY_SIZE(name##_ri, ),  \
+                                               {NULL},                \
+                                               BY_SIZE(name##_mcl, ), \
+                                               BY_SIZE(name##_mi, )}, \
+                                        .noflags = n,                 \
+                                        .reads = in,                  \
+                                        .writes = out,                \
+                                        .shift = 1,                   \
                                         .flags_known = 1};
-#define SHIFT(name, op, in)                                                                                      \
-    SHIFT4(name, op, R8(8), cl)                                                                              \
-    SHIFT4(name, op, u->imm, i)                                                                              \
+#define SHIFT(name, op, in)     \
+    SHIFT4(name, op, R8(8), cl) \
+    SHIFT4(name, op, u->imm, i) \
     SHIFT_SET(name, in, 0, NULL)
 SHIFT(rol, 0, 0)
 SHIFT(ror, 1, 0)
@@ -133,20 +133,21 @@ SHIFT(rcl, 2, FL_CF)
 SHIFT(rcr, 3, FL_CF)
 
 /* Dead flags: register by an immediate count that is not 0 and below the operand size. */
-#define SHIFT_PLAIN(name, bits, expr)                                                                        \
-    static HANDLER(name##_n##bits)                                                                           \
-    {                                                                                                        \
-        uint##bits##_t a = R##bits(u->dst);                                                                  \
-        unsigned n = COUNT(bits, u->imm);                                                                    \
-        W##bits(u->dst, (uint##bits##_t)(expr));                                                             \
-        NEXT;                                                                                                \
+#define SHIFT_PLAIN(name, bits, expr)            \
+    static HANDLER(name##_n##bits)               \
+    {                                            \
+        uint##bits##_t a = R##bits(u->dst);      \
+        unsigned n = COUNT(bits, u->imm);        \
+        W##bits(u->dst, (uint##bits##_t)(expr)); \
+        NEXT;                                    \
     }
-#define SHIFT_LOGIC(name, op, expr32, expr64)                                                        \
-    SHIFT4(name, op, R8(8), cl)                                                                              \
-    SHIFT4(name, op, u->imm, i)                                                                              \
-    SHIFT_PLAIN(name, 32, expr32)                                                                            \
-    SHIFT_PLAIN(name, 64, expr64)                                                                            \
-    static const struct uop_set uset_##name##_n = {.fn[FORM_RI] = {NULL, NULL, op_##name##_n32, op_##name##_n64}}; \
+#define SHIFT_LOGIC(name, op, expr32, expr64)                           \
+    SHIFT4(name, op, R8(8), cl)                                         \
+    SHIFT4(name, op, u->imm, i)                                         \
+    SHIFT_PLAIN(name, 32, expr32)                                       \
+    SHIFT_PLAIN(name, 64, expr64)                                       \
+    static const struct uop_set uset_##name##_n = {                     \
+        .fn[FORM_RI] = {NULL, NULL, op_##name##_n32, op_##name##_n64}}; \
     SHIFT_SET(name, 0, FL_OSZAPC, &uset_##name##_n)
 SHIFT_LOGIC(shr, 5, a >> n, a >> n)
 SHIFT_LOGIC(sar, 7, (int32_t)a >> n, (int64_t)a >> n)
@@ -187,33 +188,33 @@ static inline struct shifted double_shift(bool left, unsigned bits, uint64_t a, 
     return s;
 }
 
-#define DOUBLE(name, left, bits, count, via)                                                                 \
-    static HANDLER(name##_r##via##bits)                                                                      \
-    {                                                                                                        \
-        struct shifted s = double_shift(left, bits, R##bits(u->dst), R##bits(u->src), COUNT(bits, count));   \
-        shift_flags(c, bits, s);                                                                             \
-        W##bits(u->dst, (uint##bits##_t)s.r);                                                                \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(name##_m##via##bits)                                                                      \
-    {                                                                                                        \
-        uint64_t a;                                                                                          \
-        TRY(MEM_RMW(bits, &a));                                                                              \
-        struct shifted s = double_shift(left, bits, a, R##bits(u->src), COUNT(bits, count));                 \
-        shift_flags(c, bits, s);                                                                             \
-        mem_rmw_commit(c, bits / 8, s.r);                                                                    \
-        NEXT;                                                                                                \
+#define DOUBLE(name, left, bits, count, via)                                                               \
+    static HANDLER(name##_r##via##bits)                                                                    \
+    {                                                                                                      \
+        struct shifted s = double_shift(left, bits, R##bits(u->dst), R##bits(u->src), COUNT(bits, count)); \
+        shift_flags(c, bits, s);                                                                           \
+        W##bits(u->dst, (uint##bits##_t)s.r);                                                              \
+        NEXT;                                                                                              \
+    }                                                                                                      \
+    static HANDLER(name##_m##via##bits)                                                                    \
+    {                                                                                                      \
+        uint64_t a;                                                                                        \
+        TRY(MEM_RMW(bits, &a));                                                                            \
+        struct shifted s = double_shift(left, bits, a, R##bits(u->src), COUNT(bits, count));               \
+        shift_flags(c, bits, s);                                                                           \
+        mem_rmw_commit(c, bits / 8, s.r);                                                                  \
+        NEXT;                                                                                              \
     }
-#define DOUBLE_SET(name, left)                                                                               \
-    DOUBLE(name, left, 16, R8(8), cl)                                                                        \
-    DOUBLE(name, left, 32, R8(8), cl)                                                                        \
-    DOUBLE(name, left, 64, R8(8), cl)                                                                        \
-    DOUBLE(name, left, 16, u->imm, i)                                                                        \
-    DOUBLE(name, left, 32, u->imm, i)                                                                        \
-    DOUBLE(name, left, 64, u->imm, i)                                                                        \
-    const struct uop_set uset_##name##_cl = {.fn[FORM_RR] = BY_SIZE_V(name##_rcl, ),                         \
-                                             .fn[FORM_MR] = BY_SIZE_V(name##_mcl, )};                        \
-    const struct uop_set uset_##name##_i = {.fn[FORM_RR] = BY_SIZE_V(name##_ri, ),                           \
+#define DOUBLE_SET(name, left)                                                        \
+    DOUBLE(name, left, 16, R8(8), cl)                                                 \
+    DOUBLE(name, left, 32, R8(8), cl)                                                 \
+    DOUBLE(name, left, 64, R8(8), cl)                                                 \
+    DOUBLE(name, left, 16, u->imm, i)                                                 \
+    DOUBLE(name, left, 32, u->imm, i)                                                 \
+    DOUBLE(name, left, 64, u->imm, i)                                                 \
+    const struct uop_set uset_##name##_cl = {.fn[FORM_RR] = BY_SIZE_V(name##_rcl, ),  \
+                                             .fn[FORM_MR] = BY_SIZE_V(name##_mcl, )}; \
+    const struct uop_set uset_##name##_i = {.fn[FORM_RR] = BY_SIZE_V(name##_ri, ),    \
                                             .fn[FORM_MR] = BY_SIZE_V(name##_mi, )};
 DOUBLE_SET(shld, true)
 DOUBLE_SET(shrd, false)

@@ -6,45 +6,45 @@
 
 /* --- PUSH, POP --- */
 
-#define PUSH(bits)                                                                                           \
-    static HANDLER(push_r##bits)                                                                             \
-    {                                                                                                        \
-        TRY(stack_push##bits(c, R##bits(u->dst)));                                                           \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(push_i##bits)                                                                             \
-    {                                                                                                        \
-        TRY(stack_push##bits(c, (uint##bits##_t)u->imm));                                                    \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(push_m##bits)                                                                             \
-    {                                                                                                        \
-        uint##bits##_t v;                                                                                    \
-        TRY(MEM_READ(bits, &v));                                                                             \
-        TRY(stack_push##bits(c, v));                                                                         \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    static HANDLER(pop_r##bits)                                                                              \
-    {                                                                                                        \
-        uint##bits##_t v;                                                                                    \
-        TRY(stack_top##bits(c, &v));                                                                         \
-        stack_add##bits(c, bits / 8);                                                                        \
-        W##bits(u->dst, v);                                                                                  \
-        NEXT;                                                                                                \
-    }                                                                                                        \
-    /* An address based on RSP is that of the incremented RSP (SDM 2B "POP"). */                             \
-    static HANDLER(pop_m##bits)                                                                              \
-    {                                                                                                        \
-        uint##bits##_t v;                                                                                    \
-        uint64_t rsp = R64(RSP);                                                                             \
-        TRY(stack_top##bits(c, &v));                                                                         \
-        stack_add##bits(c, bits / 8);                                                                        \
-        uint64_t ea = u_ea(c, u);                                                                            \
-        uint64_t after = R64(RSP);                                                                           \
-        W64(RSP, rsp);                                                                                       \
-        TRY(mem_write##bits(c, u_seg(u), ea, v));                                                            \
-        W64(RSP, after);                                                                                     \
-        NEXT;                                                                                                \
+#define PUSH(bits)                                                               \
+    static HANDLER(push_r##bits)                                                 \
+    {                                                                            \
+        TRY(stack_push##bits(c, R##bits(u->dst)));                               \
+        NEXT;                                                                    \
+    }                                                                            \
+    static HANDLER(push_i##bits)                                                 \
+    {                                                                            \
+        TRY(stack_push##bits(c, (uint##bits##_t)u->imm));                        \
+        NEXT;                                                                    \
+    }                                                                            \
+    static HANDLER(push_m##bits)                                                 \
+    {                                                                            \
+        uint##bits##_t v;                                                        \
+        TRY(MEM_READ(bits, &v));                                                 \
+        TRY(stack_push##bits(c, v));                                             \
+        NEXT;                                                                    \
+    }                                                                            \
+    static HANDLER(pop_r##bits)                                                  \
+    {                                                                            \
+        uint##bits##_t v;                                                        \
+        TRY(stack_top##bits(c, &v));                                             \
+        stack_add##bits(c, bits / 8);                                            \
+        W##bits(u->dst, v);                                                      \
+        NEXT;                                                                    \
+    }                                                                            \
+    /* An address based on RSP is that of the incremented RSP (SDM 2B "POP"). */ \
+    static HANDLER(pop_m##bits)                                                  \
+    {                                                                            \
+        uint##bits##_t v;                                                        \
+        uint64_t rsp = R64(RSP);                                                 \
+        TRY(stack_top##bits(c, &v));                                             \
+        stack_add##bits(c, bits / 8);                                            \
+        uint64_t ea = u_ea(c, u);                                                \
+        uint64_t after = R64(RSP);                                               \
+        W64(RSP, rsp);                                                           \
+        TRY(mem_write##bits(c, u_seg(u), ea, v));                                \
+        W64(RSP, after);                                                         \
+        NEXT;                                                                    \
     }
 PUSH(16)
 PUSH(32)

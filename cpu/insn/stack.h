@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The stack as PUSH, POP, CALL and RET use it. Size 8 exists in 64-bit mode only, where SS has no base; the other
- * sizes look at the stack-address size. SDM 1 6.2. */
+/* The stack as PUSH, POP, CALL and RET use it. Size 8 exists in 64-bit mode only, where SS has no base; the
+ * other sizes look at the stack-address size. SDM 1 6.2. */
 #ifndef UV_CPU_INSN_STACK_H
 #define UV_CPU_INSN_STACK_H
 
@@ -21,18 +21,18 @@ static inline void stack_set(struct cpu *c, uint64_t sp)
         W64(RSP, sp & mask);
 }
 
-#define STACK_OPS(bits)                                                                                      \
-    MEM_INLINE bool stack_push##bits(struct cpu *c, uint##bits##_t v)                                        \
-    {                                                                                                        \
-        uint64_t sp = (R64(RSP) - bits / 8) & stack_mask(c);                                                 \
-        if (!mem_write##bits(c, SEG_SS, sp, v)) return false;                                                \
-        stack_set(c, sp);                                                                                    \
-        return true;                                                                                         \
-    }                                                                                                        \
-    MEM_INLINE bool stack_top##bits(struct cpu *c, uint##bits##_t *v)                                        \
-    {                                                                                                        \
-        return mem_read##bits(c, SEG_SS, R64(RSP) & stack_mask(c), v);                                       \
-    }                                                                                                        \
+#define STACK_OPS(bits)                                                \
+    MEM_INLINE bool stack_push##bits(struct cpu *c, uint##bits##_t v)  \
+    {                                                                  \
+        uint64_t sp = (R64(RSP) - bits / 8) & stack_mask(c);           \
+        if (!mem_write##bits(c, SEG_SS, sp, v)) return false;          \
+        stack_set(c, sp);                                              \
+        return true;                                                   \
+    }                                                                  \
+    MEM_INLINE bool stack_top##bits(struct cpu *c, uint##bits##_t *v)  \
+    {                                                                  \
+        return mem_read##bits(c, SEG_SS, R64(RSP) & stack_mask(c), v); \
+    }                                                                  \
     MEM_INLINE void stack_add##bits(struct cpu *c, uint64_t n) { stack_set(c, R64(RSP) + n); }
 STACK_OPS(16)
 STACK_OPS(32)
@@ -49,16 +49,16 @@ MEM_INLINE bool stack_top64(struct cpu *c, uint64_t *v) { return flat_read64(c, 
 MEM_INLINE void stack_add64(struct cpu *c, uint64_t n) { W64(RSP, R64(RSP) + n); }
 
 /* Fast forms: a miss starts the instruction over in its general form, as in flat.h. */
-#define STACK_TOP64(var, general)                                                                            \
-    uint64_t sp_ = R64(RSP);                                                                                 \
-    const struct tlb_entry *e_ = tlb_slot(c, sp_);                                                           \
-    if (UNLIKELY(e_->read != tlb_want(c, sp_ + 7))) UV_MUSTTAIL return general(c, u);                        \
+#define STACK_TOP64(var, general)                                                     \
+    uint64_t sp_ = R64(RSP);                                                          \
+    const struct tlb_entry *e_ = tlb_slot(c, sp_);                                    \
+    if (UNLIKELY(e_->read != tlb_want(c, sp_ + 7))) UV_MUSTTAIL return general(c, u); \
     uint64_t var = host_load(tlb_host(e_, sp_), 8)
-#define STACK_PUSH64(v, general)                                                                             \
-    uint64_t sp_ = R64(RSP) - 8;                                                                             \
-    const struct tlb_entry *e_ = tlb_slot(c, sp_);                                                           \
-    if (UNLIKELY(e_->write != tlb_want(c, sp_ + 7))) UV_MUSTTAIL return general(c, u);                       \
-    host_store(tlb_host(e_, sp_), 8, v);                                                                     \
+#define STACK_PUSH64(v, general)                                                       \
+    uint64_t sp_ = R64(RSP) - 8;                                                       \
+    const struct tlb_entry *e_ = tlb_slot(c, sp_);                                     \
+    if (UNLIKELY(e_->write != tlb_want(c, sp_ + 7))) UV_MUSTTAIL return general(c, u); \
+    host_store(tlb_host(e_, sp_), 8, v);                                               \
     W64(RSP, sp_)
 
 #endif

@@ -90,8 +90,10 @@ static int msr_write(void *opaque, int cpu_id, uint32_t index, uint64_t value)
 void flat_features(uint64_t features[8], const unsigned *without)
 {
     memset(features, 0, 8 * sizeof *features);
-    for (unsigned i = 0; i < FEAT_COUNT; i++) features[i / 64] |= UINT64_C(1) << (i % 64);
-    for (; without && *without; without++) features[*without / 64] &= ~(UINT64_C(1) << (*without % 64));
+    for (unsigned i = 0; i < FEAT_COUNT; i++)
+        features[i / 64] |= UINT64_C(1) << (i % 64);
+    for (; without && *without; without++)
+        features[*without / 64] &= ~(UINT64_C(1) << (*without % 64));
 }
 
 struct flat_board *flat_board_create(uint64_t ram_bytes, unsigned cpus, const unsigned *without)
@@ -126,7 +128,8 @@ struct flat_board *flat_board_create(uint64_t ram_bytes, unsigned cpus, const un
 
 void flat_board_destroy(struct flat_board *b)
 {
-    for (unsigned i = 0; i < b->cpus; i++) cpu_destroy(b->cpu[i]);
+    for (unsigned i = 0; i < b->cpus; i++)
+        cpu_destroy(b->cpu[i]);
     free(b->bus.ram);
     free(b->bus.page_flags);
     free(b);
@@ -141,14 +144,16 @@ void flat_write(struct flat_board *b, uint64_t address, const void *bytes, unsig
 uint64_t flat_read64(struct flat_board *b, uint64_t address)
 {
     uint64_t v = 0;
-    for (int i = 7; i >= 0; i--) v = v << 8 | b->bus.ram[address + (unsigned)i];
+    for (int i = 7; i >= 0; i--)
+        v = v << 8 | b->bus.ram[address + (unsigned)i];
     return v;
 }
 
 static void put64(struct flat_board *b, uint64_t address, uint64_t v)
 {
     uint8_t bytes[8];
-    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)(v >> (8 * i));
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (uint8_t)(v >> (8 * i));
     flat_write(b, address, bytes, 8);
 }
 
@@ -172,7 +177,8 @@ void flat_set_mode(struct cpu *c, enum flat_mode mode)
     if (mode == FLAT_LONG64) {
         put64(b, 0x8000, 0x9000 | 7);
         put64(b, 0x9000, 0xA000 | 7);
-        for (unsigned i = 0; i < 512; i++) put64(b, 0xA000 + 8 * i, (uint64_t)i << 21 | 0x87);
+        for (unsigned i = 0; i < 512; i++)
+            put64(b, 0xA000 + 8 * i, (uint64_t)i << 21 | 0x87);
         s->cr3 = 0x8000;
         s->cr4 |= CR4_PAE;
         s->cr0 |= CR0_PG;
@@ -181,9 +187,11 @@ void flat_set_mode(struct cpu *c, enum flat_mode mode)
         code |= AR_L;
     }
     for (unsigned i = SEG_ES; i <= SEG_GS; i++)
-        s->seg[i] = (struct seg_reg){.limit = (uint32_t)limit, .ar = i == SEG_CS ? code : data, .selector = i == SEG_CS ? 8 : 16};
+        s->seg[i] = (struct seg_reg){
+            .limit = (uint32_t)limit, .ar = i == SEG_CS ? code : data, .selector = i == SEG_CS ? 8 : 16};
     if (mode == FLAT_REAL)
-        for (unsigned i = SEG_ES; i <= SEG_GS; i++) s->seg[i].selector = 0;
+        for (unsigned i = SEG_ES; i <= SEG_GS; i++)
+            s->seg[i].selector = 0;
     tlb_flush_all(c);
     cpu_mode_changed(c);
 }
@@ -235,7 +243,8 @@ bool flat_check(struct flat_board *b, enum flat_mode mode, const struct flat_cas
     seen_vector = -1;
     for (const struct flat_value *v = t->in; v->place != F_END; v++) {
         uint8_t m[8];
-        for (unsigned i = 0; i < 8; i++) m[i] = (uint8_t)(v->value >> (8 * i));
+        for (unsigned i = 0; i < 8; i++)
+            m[i] = (uint8_t)(v->value >> (8 * i));
         if (v->place == F_GPR) c->s.gpr[v->index] = v->value;
         if (v->place == F_FLAGS) flags |= v->value;
         if (v->place >= F_MEM8 && v->place <= F_MEM64) flat_write(b, v->index, m, 1u << (v->place - F_MEM8));

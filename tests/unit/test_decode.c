@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The decoder and its table: rows are complete, lengths and mnemonics agree with Capstone on random bytes, and the
- * properties that no other disassembler can vouch for are written down one by one. */
+/* The decoder and its table: rows are complete, lengths and mnemonics agree with Capstone on random bytes,
+ * and the properties that no other disassembler can vouch for are written down one by one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,7 +42,8 @@ static void rows_are_complete(void **state)
         if (row->attr & A_CPL0) assert_true(row->attr & A_SOLO);
         bool any = false;
         for (unsigned f = 0; f < FORM_COUNT; f++)
-            for (unsigned s = 0; s < 4; s++) any |= row->set->fn[f][s] != NULL;
+            for (unsigned s = 0; s < 4; s++)
+                any |= row->set->fn[f][s] != NULL;
         assert_true(any);
     }
 }
@@ -54,26 +55,26 @@ static void prefixes_and_limits(void **state)
     assert_int_equal(in.length, 15);
     decode(DECODE_64, "66 66 66 66 66 66 66 66 66 66 66 66 66 66 66 90", DECODE_TOO_LONG);
     decode(DECODE_64, "48 8B", DECODE_MORE);
-    decode(DECODE_64, "F0 01 C0", DECODE_UD);    /* LOCK with a register */
+    decode(DECODE_64, "F0 01 C0", DECODE_UD); /* LOCK with a register */
     decode(DECODE_64, "F0 01 00", DECODE_OK);
-    decode(DECODE_64, "F0 03 00", DECODE_UD);    /* LOCK, memory is the source */
-    decode(DECODE_64, "F0 39 00", DECODE_UD);    /* LOCK CMP */
+    decode(DECODE_64, "F0 03 00", DECODE_UD); /* LOCK, memory is the source */
+    decode(DECODE_64, "F0 39 00", DECODE_UD); /* LOCK CMP */
     decode(DECODE_64, "06", DECODE_UD);
     decode(DECODE_32, "06", DECODE_OK);
     decode(DECODE_64, "82 C0 01", DECODE_UD);
     decode(DECODE_32, "82 C0 01", DECODE_OK);
     decode(DECODE_64, "0F 0B", DECODE_UD);
-    decode(DECODE_64, "C5 F8 77", DECODE_UD);    /* VZEROUPPER: no AVX */
+    decode(DECODE_64, "C5 F8 77", DECODE_UD); /* VZEROUPPER: no AVX */
     decode(DECODE_64, "62 F1 7C 48 58 C0", DECODE_UD);
-    decode(DECODE_32, "62 00", DECODE_OK);       /* BOUND */
-    decode(DECODE_32, "C4 00", DECODE_OK);       /* LES */
-    decode(DECODE_64, "8D C0", DECODE_UD);       /* LEA of a register */
+    decode(DECODE_32, "62 00", DECODE_OK); /* BOUND */
+    decode(DECODE_32, "C4 00", DECODE_OK); /* LES */
+    decode(DECODE_64, "8D C0", DECODE_UD); /* LEA of a register */
     in = decode(DECODE_64, "48 66 01 C0", DECODE_OK);
-    assert_int_equal(in.opsize, 2);              /* REX before a legacy prefix has no effect */
+    assert_int_equal(in.opsize, 2); /* REX before a legacy prefix has no effect */
     in = decode(DECODE_64, "66 48 01 C0", DECODE_OK);
     assert_int_equal(in.opsize, 8);
     in = decode(DECODE_64, "64 3E 8B 00", DECODE_OK);
-    assert_int_equal(in.seg, SEG_FS);            /* DS override ignored in 64-bit mode */
+    assert_int_equal(in.seg, SEG_FS); /* DS override ignored in 64-bit mode */
     in = decode(DECODE_32, "64 3E 8B 00", DECODE_OK);
     assert_int_equal(in.seg, SEG_DS);
     in = decode(DECODE_64, "41 90", DECODE_OK);
@@ -91,13 +92,13 @@ static void prefixes_and_limits(void **state)
     in = decode(DECODE_64, "67 A1 44 33 22 11", DECODE_OK);
     assert_int_equal(in.length, 6);
     in = decode(DECODE_16, "8B 42 05", DECODE_OK);
-    assert_int_equal(in.seg, SEG_SS);            /* [bp+si+5] */
+    assert_int_equal(in.seg, SEG_SS); /* [bp+si+5] */
     in = decode(DECODE_64, "66 E8 00 00 00 00", DECODE_OK);
-    assert_int_equal(in.length, 6);              /* the prefix does not shorten near branches */
+    assert_int_equal(in.length, 6); /* the prefix does not shorten near branches */
     in = decode(DECODE_32, "66 E8 00 00", DECODE_OK);
     assert_int_equal(in.length, 4);
-    decode(DECODE_64, "C4 E2 60 F2 C1", DECODE_OK);  /* ANDN */
-    decode(DECODE_64, "C4 E2 64 F2 C1", DECODE_UD);  /* VEX.L = 1 */
+    decode(DECODE_64, "C4 E2 60 F2 C1", DECODE_OK); /* ANDN */
+    decode(DECODE_64, "C4 E2 64 F2 C1", DECODE_UD); /* VEX.L = 1 */
     uint64_t without[8];
     static const unsigned off[] = {FEAT_LZCNT, FEAT_BMI1, FEAT_BASE};
     flat_features(without, off);
@@ -115,8 +116,8 @@ static uint64_t next_random(uint64_t *s)
 }
 
 /* Byte strings on which Capstone 4 is known to differ; the reason is beside each rule. */
-static const char *explained(const struct insn *ours, bool we_accept, const cs_insn *theirs, enum decode_mode mode,
-                             const uint8_t *bytes)
+static const char *explained(const struct insn *ours, bool we_accept, const cs_insn *theirs,
+                             enum decode_mode mode, const uint8_t *bytes)
 {
     bool p66 = ours->opsize_prefix, rep = ours->rep != 0;
     if (!we_accept) {
@@ -148,7 +149,8 @@ static void lengths_agree_with_capstone(void **state)
             uint8_t bytes[16];
             for (unsigned k = 0; k < 16; k += 8) {
                 uint64_t r = next_random(&seed);
-                for (unsigned j = 0; j < 8; j++) bytes[k + j] = (uint8_t)(r >> (8 * j));
+                for (unsigned j = 0; j < 8; j++)
+                    bytes[k + j] = (uint8_t)(r >> (8 * j));
             }
             if (i % 3 == 1) bytes[0] = 0x0F;
             struct insn in;
@@ -172,15 +174,18 @@ static void lengths_agree_with_capstone(void **state)
             }
             if (wrong++ < 20) {
                 printf("mode %u:", m * 16);
-                for (unsigned k = 0; k < 12; k++) printf(" %02x", bytes[k]);
-                printf("  ours %s %u (status %d)  theirs %s %s %u\n", in.row ? in.row->mnemonic : "-", in.length, st,
-                       they ? theirs->mnemonic : "-", they ? theirs->op_str : "", they ? theirs->size : 0);
+                for (unsigned k = 0; k < 12; k++)
+                    printf(" %02x", bytes[k]);
+                printf("  ours %s %u (status %d)  theirs %s %s %u\n", in.row ? in.row->mnemonic : "-",
+                       in.length, st, they ? theirs->mnemonic : "-", they ? theirs->op_str : "",
+                       they ? theirs->size : 0);
             }
         }
         cs_free(theirs, 1);
         cs_close(&cs);
     }
-    printf("lengths equal %u, both refuse %u, explained %u, wrong %u\n", compared, both_refuse, explained_count, wrong);
+    printf("lengths equal %u, both refuse %u, explained %u, wrong %u\n", compared, both_refuse,
+           explained_count, wrong);
     assert_true(compared > 50000);
     assert_int_equal(wrong, 0);
 }

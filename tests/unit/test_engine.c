@@ -142,15 +142,16 @@ static void switches_change_nothing(void **state)
         struct cpu *c = b->cpu[0];
         c->engine->no_peephole = variant & 1;
         c->engine->no_chain = variant >> 1;
-        /* L: imul eax,eax,1664525; add eax,1013904223; mov ebx,eax; shr ebx,7; xor edx,ebx; cmp edx,ebx; jb M; add
-         * rsi,rdx; adc rdi,0; M: test bl,4; jz N; inc r8; sub r9, r8; N: dec ecx; jnz L */
-        put(b, 0x100000, "69 C0 0D 66 19 00 05 5F F3 6E 3C 89 C3 C1 EB 07 31 DA 39 DA 72 07 48 01 D6 48 83 D7 00 "
-                         "F6 C3 04 74 06 49 FF C0 4D 29 C1 FF C9 75 D3 EB FE");
+        /* L: imul eax,eax,1664525; add eax,1013904223; mov ebx,eax; shr ebx,7; xor edx,ebx; cmp edx,ebx; jb
+         * M; add rsi,rdx; adc rdi,0; M: test bl,4; jz N; inc r8; sub r9, r8; N: dec ecx; jnz L */
+        put(b, 0x100000,
+            "69 C0 0D 66 19 00 05 5F F3 6E 3C 89 C3 C1 EB 07 31 DA 39 DA 72 07 48 01 D6 48 83 D7 00 "
+            "F6 C3 04 74 06 49 FF C0 4D 29 C1 FF C9 75 D3 EB FE");
         c->s.gpr[RCX] = 5000;
         c->s.gpr[RAX] = 1;
         *rip_of(c) = 0x100000;
         for (int i = 0; i < 50; i++) {
-            cpu_run(c, cpu_now(c) + 1537 );
+            cpu_run(c, cpu_now(c) + 1537);
             if (variant == 3) cpu_drop_derived(c);
         }
         uint64_t got[4] = {c->s.gpr[RSI] ^ c->s.gpr[RDI] << 32, c->s.gpr[R9] ^ c->s.gpr[RDX] << 20,
@@ -183,7 +184,8 @@ static void stops_at_the_segment_limit(void **state)
     c->s.seg[SEG_CS].limit = 0x100005;
     cpu_mode_changed(c);
     c->s.idtr.limit = 0;
-    put(b, 0x100000, "40 40 40 B8 01 02 03 04"); /* inc eax three times; mov eax, ... needs 5 bytes, 3 are there */
+    put(b, 0x100000,
+        "40 40 40 B8 01 02 03 04"); /* inc eax three times; mov eax, ... needs 5 bytes, 3 are there */
     c->s.gpr[RAX] = 0;
     assert_int_equal(flat_run(c, 0x100000, 100), STOP_SHUTDOWN);
     assert_int_equal(c->s.gpr[RAX], 3);
@@ -267,12 +269,18 @@ static void limit_is_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(counts_time_and_instructions), cmocka_unit_test(fault_in_block_gives_back),
-        cmocka_unit_test(self_modifying_code),          cmocka_unit_test(mmio_at_exact_time),
-        cmocka_unit_test(crosses_pages),                cmocka_unit_test(calls_and_returns),
-        cmocka_unit_test(switches_change_nothing),      cmocka_unit_test(runs_into_mmio),
-        cmocka_unit_test(stops_at_the_segment_limit),   cmocka_unit_test(cross_modifying_code),
-        cmocka_unit_test(follows_the_mapping),          cmocka_unit_test(data_beside_code),
+        cmocka_unit_test(counts_time_and_instructions),
+        cmocka_unit_test(fault_in_block_gives_back),
+        cmocka_unit_test(self_modifying_code),
+        cmocka_unit_test(mmio_at_exact_time),
+        cmocka_unit_test(crosses_pages),
+        cmocka_unit_test(calls_and_returns),
+        cmocka_unit_test(switches_change_nothing),
+        cmocka_unit_test(runs_into_mmio),
+        cmocka_unit_test(stops_at_the_segment_limit),
+        cmocka_unit_test(cross_modifying_code),
+        cmocka_unit_test(follows_the_mapping),
+        cmocka_unit_test(data_beside_code),
         cmocka_unit_test(limit_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* General-purpose instructions, one line a fact of the manual. Random streams against processors are the business
- * of tests/oracle; here stand the corners that have a name. */
+/* General-purpose instructions, one line a fact of the manual. Random streams against processors are the
+ * business of tests/oracle; here stand the corners that have a name. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,17 +10,44 @@
 #include "cpu/event.h"
 #include "flat_bus.h"
 
-#define IN(...) {__VA_ARGS__ __VA_OPT__(, ) {F_END, 0, 0}}
+#define IN(...)                                    \
+    {                                              \
+        __VA_ARGS__ __VA_OPT__(, ) { F_END, 0, 0 } \
+    }
 #define OUT IN
 #define T(name, code, in, out) {name, code, in, out},
-#define g(reg, v) {F_GPR, reg, v}
-#define m8(at, v) {F_MEM8, at, v}
-#define m16(at, v) {F_MEM16, at, v}
-#define m32(at, v) {F_MEM32, at, v}
-#define m64(at, v) {F_MEM64, at, v}
-#define fl(v) {F_FLAGS, 0, v}
-#define flags(mask, v) {F_FLAGS, mask, v}
-#define raises(v) {F_VECTOR, 0, v}
+#define g(reg, v)     \
+    {                 \
+        F_GPR, reg, v \
+    }
+#define m8(at, v)     \
+    {                 \
+        F_MEM8, at, v \
+    }
+#define m16(at, v)     \
+    {                  \
+        F_MEM16, at, v \
+    }
+#define m32(at, v)     \
+    {                  \
+        F_MEM32, at, v \
+    }
+#define m64(at, v)     \
+    {                  \
+        F_MEM64, at, v \
+    }
+#define fl(v)         \
+    {                 \
+        F_FLAGS, 0, v \
+    }
+#define flags(mask, v)   \
+    {                    \
+        F_FLAGS, mask, v \
+    }
+#define raises(v)      \
+    {                  \
+        F_VECTOR, 0, v \
+    }
 
 /* clang-format off */
 static const struct flat_case long_mode[] = {
@@ -112,15 +139,16 @@ static void run(enum flat_mode mode, const struct flat_case *t, size_t n)
 {
     bool ok = true;
     struct flat_board *b = flat_board_create(4 << 20, 1, NULL);
-    for (size_t i = 0; i < n; i++) ok &= flat_check(b, mode, &t[i]);
+    for (size_t i = 0; i < n; i++)
+        ok &= flat_check(b, mode, &t[i]);
     flat_board_destroy(b);
     assert_true(ok);
 }
-#define RUN(name, mode)                                                                                      \
-    static void name##_cases(void **state)                                                                   \
-    {                                                                                                        \
-        (void)state;                                                                                         \
-        run(mode, name, sizeof name / sizeof name[0]);                                                       \
+#define RUN(name, mode)                                \
+    static void name##_cases(void **state)             \
+    {                                                  \
+        (void)state;                                   \
+        run(mode, name, sizeof name / sizeof name[0]); \
     }
 RUN(long_mode, FLAT_LONG64)
 RUN(prot32, FLAT_PROT32)

@@ -112,7 +112,8 @@ static void nearest_try(struct nearest *n, const char *name)
 {
     char x[64];
     if (squeeze(name, strlen(name), x) == 0) return;
-    unsigned d = edit_distance(n->want, x);
+    size_t typed = strlen(n->want); /* the beginning of a name is nearer than any misspelling */
+    unsigned d = typed > 1 && strncmp(x, n->want, typed) == 0 ? 0 : edit_distance(n->want, x);
     if (n->name == NULL || d < n->distance) {
         n->name = name;
         n->distance = d;

@@ -86,7 +86,7 @@ enum { DEBUGCTL_BTF = 2 };
 
 void debug_note_step(struct cpu *c)
 {
-    static const struct uop here = {.base = REG_ZERO, .index = REG_ZERO};
+    static const struct uop here = {.base = REG_ZERO, .index = REG_ZERO, .len = 15};
     if (!(c->s.debugctl & DEBUGCTL_BTF)) return;
     struct fault kept = c->fault;
     c->step_rip = c->s.gpr[REG_RIP];

@@ -352,6 +352,39 @@ static void v86_round_trip(void **state)
     board_destroy(b);
 }
 
+/* CR4.VME with IOPL 0: INT n by the redirection map, STI and IRET on VIF. SDM 3B 21.3.3 */
+static void v86_redirection(void **state)
+{
+    struct board *b = protected_board(0);
+    struct cpu *c = b->cpu;
+    (void)state;
+    c->s.cr4 |= CR4_VME;
+    c->s.rflags |= FL_VM;
+    c->s.cpl = 3;
+    for (unsigned s = 0; s <= SEG_GS; s++)
+        c->s.seg[s] = (struct seg_reg){.selector = 0x600, .base = 0x6000, .limit = 0xffff, .ar = 0xf3};
+    c->s.gpr[REG_RIP] = 0x10;
+    c->s.gpr[RSP] = 0x800;
+    board_put(b, 0x6010, "fb cd 21 cd 22");
+    board_put(b, 0x6050, "cf");
+    board_poke(b, 0x21 * 4, 4, 0x06000050);
+    board_poke(b, TSS_A + 0x100 - 32 + 0x22 / 8, 1, 1 << (0x22 & 7)); /* 22h goes to the monitor */
+    board_run(b, 1);
+    ASSERT_HEX(c->s.rflags & (FL_IF | FL_VIF), FL_VIF);
+    board_run(b, 1);
+    ASSERT_RIP(0x50);
+    ASSERT_HEX(board_peek(b, 0x6000 + 0x7fa, 2), 0x13);
+    ASSERT_HEX(board_peek(b, 0x6000 + 0x7fe, 2), FL_IOPL | FL_IF | FL_FIXED);
+    ASSERT_HEX(c->s.rflags & (FL_VIF | FL_VM), FL_VM);
+    board_run(b, 1);
+    ASSERT_RIP(0x13);
+    ASSERT_HEX(c->s.rflags & (FL_IF | FL_VIF | FL_IOPL), FL_VIF);
+    board_run(b, 1);
+    ASSERT_RIP(HANDLERS + VEC_GP * 16);
+    ASSERT_HEX(c->s.rflags & FL_VM, 0);
+    board_destroy(b);
+}
+
 /* --- IA-32e mode ----------------------------------------------------------------------------------- */
 
 static void long_int_iretq(void **state)
@@ -473,6 +506,36 @@ static void single_step(void **state)
     ASSERT_HEX(board_peek(b, STACK0 - 12, 4), CODE + 1);
     ASSERT_HEX(c->s.dr6 & DR6_BS, DR6_BS);
     ASSERT_HEX(c->s.rflags & FL_TF, 0);
+    board_destroy(b);
+}
+
+static void branch_step(void **state)
+{
+    struct board *b = protected_board(0);
+    struct cpu *c = b->cpu;
+    (void)state;
+    c->s.rflags |= FL_TF;
+    c->s.debugctl = 2;
+    board_put(b, CODE, "90 90 ea 40 40 00 00 08 00"); /* ljmp 8:4040 */
+    board_run(b, 4);
+    ASSERT_RIP(HANDLERS + 16);
+    ASSERT_HEX(board_peek(b, STACK0 - 12, 4), CODE + 0x40);
+    ASSERT_HEX(c->s.debugctl, 0);
+    board_destroy(b);
+}
+
+/* The trap of an instruction that ends in a software interrupt is lost, as the interrupt clears TF. */
+static void step_over_int(void **state)
+{
+    struct board *b = protected_board(0);
+    struct cpu *c = b->cpu;
+    (void)state;
+    c->s.rflags |= FL_TF;
+    board_put(b, CODE, "cd 20");
+    board_run(b, 1);
+    board_run(b, 2);
+    ASSERT_RIP(HANDLERS + 0x200 + 2);
+    ASSERT_HEX(board_peek(b, STACK0 - 4, 4) & FL_TF, FL_TF);
     board_destroy(b);
 }
 
@@ -620,6 +683,9 @@ int main(void)
                                        cmocka_unit_test(selector_faults),
                                        cmocka_unit_test(task_switch_and_back),
                                        cmocka_unit_test(v86_round_trip),
+                                       cmocka_unit_test(v86_redirection),
+                                       cmocka_unit_test(branch_step),
+                                       cmocka_unit_test(step_over_int),
                                        cmocka_unit_test(long_int_iretq),
                                        cmocka_unit_test(long_ist_double_fault),
                                        cmocka_unit_test(syscall_sysret),

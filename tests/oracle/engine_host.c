@@ -193,8 +193,9 @@ bool host_open(uint64_t *features, char *why, size_t n)
             return false;
         }
     }
-    stack_t stack = {.ss_size = 1 << 18, .ss_sp = malloc(1 << 18)};
-    if (!stack.ss_sp || sigaltstack(&stack, NULL) != 0) {
+    static uint8_t handler_stack[1 << 18];
+    stack_t stack = {.ss_size = sizeof handler_stack, .ss_sp = handler_stack};
+    if (sigaltstack(&stack, NULL) != 0) {
         snprintf(why, n, "no alternate signal stack");
         return false;
     }

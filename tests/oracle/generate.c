@@ -420,6 +420,9 @@ static bool add_instruction(struct generator *g, struct ocase *t, const struct i
      * code segment is writable. */
     if (g->for_unicorn && ((in.row->ext_reg >= 0 && in.rex & 4) || in.lock || in.seg == SEG_CS)) return false;
     if (status == DECODE_OK) {
+        if (single && !g->for_unicorn && in.row->attr & A_ALIGN16 && pick(g, 12) == 0 &&
+            g->features[FEAT_MISALIGNSSE / 64] >> FEAT_MISALIGNSSE % 64 & 1)
+            t->in.mxcsr |= 1 << 17; /* MM */
         if (in.row->attr & A_SOLO && row != in.row && !g->random_bytes) return false;
         if (!row_group(in.row)) return false;
         if (in.seg == SEG_FS || in.seg == SEG_GS || (t->mode == 16 && in.seg == SEG_CS)) return false;

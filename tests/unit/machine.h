@@ -134,7 +134,7 @@ static void board_poke(struct board *b, uint64_t at, unsigned size, uint64_t v)
     for (unsigned i = 0; i < size; i++)
         b->bus.ram[at + i] = (uint8_t)(v >> i * 8);
 }
-static uint64_t board_peek(const struct board *b, uint64_t at, unsigned size)
+static inline uint64_t board_peek(const struct board *b, uint64_t at, unsigned size)
 {
     uint64_t v = 0;
     for (unsigned i = 0; i < size; i++)

@@ -157,7 +157,7 @@ extern const struct virt_ops virt_bare;
 /* The extension a CPU model carries, or NULL: instructions, MSRs, reset. One object per vendor. */
 struct virt_ext {
     const char *name;
-    size_t state_size; /* bytes of its serializable state at cpu->ext_state */
+    size_t state_size; /* bytes of its serializable state at cpu->ext_state, an array of uint64_t */
     void (*reset)(struct cpu *c);
     /* Instruction rows with handler `virt_insn` (VMXON, VMRUN, INVEPT, ...): the whole instruction,
      * #UD and privilege ladder included. Returns what a handler returns (uop.h). */
@@ -170,6 +170,9 @@ struct virt_ext {
     bool (*efer_write_allowed)(struct cpu *c, uint64_t value);
     /* CPUID leaves of the extension: fills regs[4] (EAX EBX ECX EDX), false: not mine. */
     bool (*cpuid)(struct cpu *c, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
+    /* A snapshot was loaded into s and ext_state, contents not to be trusted: make them safe and rebuild what is
+     * derived from them (current ops, armed intercepts, tags). */
+    void (*restored)(struct cpu *c);
     /* After RSM / on SMI entry: save and restore what is outside the state-save map. */
     void (*smm_enter)(struct cpu *c);
     void (*smm_leave)(struct cpu *c);

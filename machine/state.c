@@ -188,12 +188,13 @@ static void visit_vcpu(struct visitor *v, struct vcpu *p)
     visit_bool(v, &p->idle);
     visit_cpu_state(v, &c->s);
     visit_local_apic(v, &p->apic.s);
-    /* The extension's state is opaque here: plain fixed-width fields, in host byte order. */
-    if (c->ext) visit_u8s(v, c->ext_state, c->ext->state_size);
+    /* The extension's state is opaque here: 64-bit words. */
+    if (c->ext) visit_u64s(v, c->ext_state, c->ext->state_size / 8);
     if (!v->loading) return;
     c->cycle_limit = now;
     c->budget = 0;
     cpu_write_rflags(c, c->s.rflags);
+    if (c->ext && c->ext->restored) c->ext->restored(c);
     p->idle = false;
 }
 

@@ -120,7 +120,8 @@ static uint32_t load_msr_list(struct cpu *c, const uint64_t *f)
     uint64_t at = f[F_ENTRY_MSR_LOAD_ADDR];
     for (uint32_t i = 0; i < (uint32_t)f[F_ENTRY_MSR_LOAD_COUNT]; i++, at += 16) {
         uint64_t head = phys_read(c, at, 8), value = phys_read(c, at + 8, 8);
-        if (!vmx_load_msr(c, (uint32_t)head, (uint32_t)(head >> 32), value)) return i + 1;
+        if (i == MSR_LIST_MAX || !vmx_load_msr(c, (uint32_t)head, (uint32_t)(head >> 32), value))
+            return i + 1;
     }
     return 0;
 }

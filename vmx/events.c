@@ -328,6 +328,18 @@ static void vmx_reset(struct cpu *c)
     x->timer_deadline = ~UINT64_C(0);
 }
 
+static void vmx_restored(struct cpu *c)
+{
+    struct vmx_state *x = vmx_of(c);
+    vmx_cap_init(&x->cap, c->model ? c->model->name : NULL, c->features, c->phys_bits, c->lin_bits);
+    for (int field = 0; field < F_COUNT; field++)
+        x->vmcs.f[field] &= vmcs_width_mask(field);
+    if (x->mode > VMX_NONROOT) x->mode = VMX_OFF;
+    memset(x->dirty, 0xff, sizeof x->dirty);
+    x->armed_pri = x->armed_sec = ~UINT64_C(0); /* no control words: computed anew */
+    vmx_apply_context(c);
+}
+
 /* SMM with VMX: default treatment leaves VMX operation and remembers it. SDM 3C 32.14.1, 32.14.2 */
 static void vmx_smm_enter(struct cpu *c)
 {
@@ -366,6 +378,7 @@ const struct virt_ext vmx_ext = {
     .cr_write_allowed = vmx_cr_write_allowed,
     .efer_write_allowed = vmx_efer_write_allowed,
     .cpuid = vmx_cpuid,
+    .restored = vmx_restored,
     .smm_enter = vmx_smm_enter,
     .smm_leave = vmx_smm_leave,
 };

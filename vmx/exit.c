@@ -233,7 +233,7 @@ static bool store_msrs(struct cpu *c)
     for (uint32_t i = 0; i < (uint32_t)f[F_EXIT_MSR_STORE_COUNT]; i++, at += 16) {
         uint64_t head = phys_read(c, at, 8);
         uint32_t index = (uint32_t)head;
-        if (head >> 32 || (index >> 8) == 8 || index == 0x9e) return false;
+        if (i == MSR_LIST_MAX || head >> 32 || (index >> 8) == 8 || index == 0x9e) return false;
         if (!cpu_read_msr(c, index, &value)) {
             c->fault.kind = FAULT_NONE;
             return false;
@@ -249,7 +249,8 @@ static bool load_msrs(struct cpu *c)
     uint64_t at = f[F_EXIT_MSR_LOAD_ADDR];
     for (uint32_t i = 0; i < (uint32_t)f[F_EXIT_MSR_LOAD_COUNT]; i++, at += 16) {
         uint64_t head = phys_read(c, at, 8), value = phys_read(c, at + 8, 8);
-        if (!vmx_load_msr(c, (uint32_t)head, (uint32_t)(head >> 32), value)) return false;
+        if (i == MSR_LIST_MAX || !vmx_load_msr(c, (uint32_t)head, (uint32_t)(head >> 32), value))
+            return false;
     }
     return true;
 }

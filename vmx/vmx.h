@@ -130,23 +130,22 @@ enum vmx_abort {
 /* One VMCS, decoded. The region in memory holds the same data (vmcs.c); the current VMCS lives here from
  * VMPTRLD until another becomes current or it is cleared. */
 struct vmcs {
-    uint32_t revision; /* first dword, shadow indicator included */
-    uint32_t launched;
+    uint64_t revision; /* first dword, shadow indicator included */
+    uint64_t launched;
     uint64_t f[F_COUNT]; /* each field in its own width, zero-extended */
 };
 
 /* Control words in effect: a word that its activation bit switches off is zero. */
 struct vmx_effective {
-    uint32_t pin, pri, sec, exi, ent, pad;
+    uint64_t pin, pri, sec, exi, ent;
     uint64_t ter, exi2, vmfunc;
 };
 
 /* What a CPU model offers: a pure function of its name and features (capability.c). */
 struct vmx_cap {
-    uint64_t msr[0x14];          /* IA32_VMX_BASIC (480H) .. IA32_VMX_EXIT_CTLS2 (493H) */
-    uint32_t present;            /* bit n: msr[n] exists */
-    uint8_t phys_bits, lin_bits; /* lin_bits: the widest this processor can use */
-    uint8_t pad[2];
+    uint64_t msr[0x14];           /* IA32_VMX_BASIC (480H) .. IA32_VMX_EXIT_CTLS2 (493H) */
+    uint64_t present;             /* bit n: msr[n] exists */
+    uint64_t phys_bits, lin_bits; /* lin_bits: the widest this processor can use */
     uint64_t allowed0[VMX_WORDS], allowed1[VMX_WORDS]; /* what VM entry checks against */
     uint64_t features[8];
     uint64_t rows_of_field[F_COUNT][VMX_CHECK_WORDS]; /* entry checks that read the field */
@@ -155,7 +154,8 @@ struct vmx_cap {
 
 enum vmx_mode { VMX_OFF, VMX_ROOT, VMX_NONROOT };
 
-/* Lives at cpu->ext_state: plain data, part of snapshots and of the state hash. */
+/* Lives at cpu->ext_state: plain data, part of snapshots and of the state hash, which see an array of
+ * uint64_t. */
 struct vmx_state {
     struct vmx_cap cap;
     uint64_t vmxon_pointer;
@@ -165,26 +165,26 @@ struct vmx_state {
     struct vmx_effective eff;         /* latched at VM entry */
     uint64_t armed[2]
                   [(ICPT_COUNT + 63) / 64]; /* cpu->icpt_armed and icpt_undefined for armed_pri, armed_sec */
-    uint32_t armed_pri, armed_sec;
+    uint64_t armed_pri, armed_sec;
     uint64_t timer_deadline;              /* preemption timer: expires when TSC >= this; ~0 not running */
     uint64_t mtf_insns, mtf_rip, mtf_rcx; /* where MTF was armed: any difference is one step done */
     uint64_t ple_last, ple_first; /* PAUSE-loop exiting: time of the last and first PAUSE of the loop */
-    uint8_t mode;                 /* enum vmx_mode */
-    uint8_t aborted;              /* VMX abort: shutdown until RESET */
-    uint8_t mtf_pending;          /* an MTF VM exit is due at the next boundary */
-    uint8_t mtf_armed;            /* ... after the next instruction or event */
-    uint8_t tpr_exit;             /* TPR below threshold: exit at the next boundary */
-    uint8_t virtual_intr;         /* a virtual interrupt is recognized */
-    uint8_t apic_write;           /* a virtualized write awaits its emulation */
-    uint8_t eoi_exit;             /* virtualized EOI: exit at the next boundary */
-    uint16_t apic_write_offset;
-    uint8_t eoi_vector;
-    uint8_t apic_write_exit; /* a virtualized MSR write ends in an APIC-write exit */
-    uint8_t rvi, svi;        /* guest interrupt status while in non-root operation */
-    uint8_t smm_mode;        /* mode to return to at RSM */
-    uint8_t pad;
+    uint64_t mode;                /* enum vmx_mode */
+    uint64_t aborted;             /* VMX abort: shutdown until RESET */
+    uint64_t mtf_pending;         /* an MTF VM exit is due at the next boundary */
+    uint64_t mtf_armed;           /* ... after the next instruction or event */
+    uint64_t tpr_exit;            /* TPR below threshold: exit at the next boundary */
+    uint64_t virtual_intr;        /* a virtual interrupt is recognized */
+    uint64_t apic_write;          /* a virtualized write awaits its emulation */
+    uint64_t eoi_exit;            /* virtualized EOI: exit at the next boundary */
+    uint64_t apic_write_offset;
+    uint64_t eoi_vector;
+    uint64_t apic_write_exit; /* a virtualized MSR write ends in an APIC-write exit */
+    uint64_t rvi, svi;        /* guest interrupt status while in non-root operation */
+    uint64_t smm_mode;        /* mode to return to at RSM */
 };
 
+_Static_assert(sizeof(struct vmx_state) % 8 == 0, "an array of uint64_t");
 static inline struct vmx_state *vmx_of(const struct cpu *c) { return (struct vmx_state *)c->ext_state; }
 
 /* ---- capability.c ---- */
@@ -240,6 +240,9 @@ enum vmx_entry_result {
     ENTRY_DONE
 }; /* DONE: in non-root, or back in the host by a failed entry */
 enum vmx_entry_result vmx_enter(struct cpu *c, bool launch, uint32_t *error);
+/* MSR lists longer than IA32_VMX_MISC recommends have no defined result: processing stops there as a failure.
+ */
+enum { MSR_LIST_MAX = 512 };
 /* One entry of an MSR-load list; false: it must not or cannot be loaded. */
 bool vmx_load_msr(struct cpu *c, uint32_t index, uint32_t reserved, uint64_t value);
 /* Derived controls (armed intercepts, tags, APIC page) from the state: after entry, exit, snapshot load. */

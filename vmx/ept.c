@@ -87,6 +87,26 @@ static void pml_append(struct cpu *c, uint64_t gpa)
     vmcs_set(x, F_PML_INDEX, (index - 1) & 0xffff);
 }
 
+enum { EPT_SPP_SHIFT = 61, QUAL_SPP_MISS = 1 << 11 };
+enum spp_answer { SPP_DENIED, SPP_ALLOWED, SPP_MISS, SPP_MISCONFIG };
+
+/* Sub-page write permission of a 128-byte block: four levels of tables, then a vector whose even bits are the
+ * permissions. SDM 3C 29.3.4 */
+static enum spp_answer spp_lookup(struct cpu *c, uint64_t gpa)
+{
+    const struct vmx_state *x = vmx_of(c);
+    uint64_t table = x->vmcs.f[F_SPPTP];
+    for (unsigned shift = 39; shift > 12; shift -= 9) {
+        uint64_t entry = phys_read(c, table + (gpa >> shift & 511) * 8, 8);
+        if (!(entry & 1)) return SPP_MISS;
+        if ((entry & 0xffe) || !vmx_width_ok(&x->cap, entry)) return SPP_MISCONFIG;
+        table = entry & ~UINT64_C(0xfff);
+    }
+    uint64_t vector = phys_read(c, table + (gpa >> 12 & 511) * 8, 8);
+    if (vector & UINT64_C(0xaaaaaaaaaaaaaaaa)) return SPP_MISCONFIG;
+    return vector >> (2 * (gpa >> 7 & 31)) & 1 ? SPP_ALLOWED : SPP_DENIED;
+}
+
 bool vmx_ept_translate(struct cpu *c, const struct gpa_query *q, struct gpa_result *r)
 {
     struct vmx_state *x = vmx_of(c);
@@ -123,8 +143,16 @@ bool vmx_ept_translate(struct cpu *c, const struct gpa_query *q, struct gpa_resu
         ((access & QUAL_EXEC) && !(perms & exec_bit))) {
         /* Reading a guest entry comes before writing its A or D. */
         if ((q->flags & GPA_WALK) && !ad && !(perms & EPT_R)) access = QUAL_READ;
-        return refuse(c, q, REASON_EPT_VIOLATION,
-                      qualification(c, q, access, perms) | (~entry[n - 1] & CONVERTIBLE));
+        bool only_write =
+            (access & QUAL_WRITE) && !(access & QUAL_EXEC) && (perms & EPT_R) && !(q->flags & GPA_WALK);
+        enum spp_answer spp = SPP_DENIED;
+        if (only_write && (x->eff.sec & SEC_SPP) && level == 1 && (entry[n - 1] >> EPT_SPP_SHIFT & 1))
+            spp = spp_lookup(c, q->gpa);
+        if (spp == SPP_MISS || spp == SPP_MISCONFIG)
+            return refuse(c, q, REASON_SPP, spp == SPP_MISS ? QUAL_SPP_MISS : 0);
+        if (spp == SPP_DENIED)
+            return refuse(c, q, REASON_EPT_VIOLATION,
+                          qualification(c, q, access, perms) | (~entry[n - 1] & CONVERTIBLE));
     }
 
     bool dirty = !ad || (entry[n - 1] & EPT_D);

@@ -158,6 +158,44 @@ static void vpid_keeps_translations(void **state)
     assert_int_equal(read_again(), 0x2222);
 }
 
+static int setup_icelake(void **state)
+{
+    host_model = "icelake-server";
+    int failed = setup(state);
+    host_model = "skylake-server";
+    return failed;
+}
+
+/* Writes to a read-only 4-KByte page, block by block. */
+static void sub_page_permissions(void **state)
+{
+    (void)state;
+    enum { SPP_TABLES = 0x30000 };
+    use_ept(0);
+    f[F_SPPTP] = SPP_TABLES;
+    const char *write = "48 89 03 f4";
+    c->s.gpr[RBX] = 0x40088; /* block 1 */
+    c->s.gpr[RAX] = 0x77;
+    board_poke(b, EPT_PT + 8 * 0x40, 8, UINT64_C(1) << 61 | 0x40000 | 0x31);
+    exits_with(0, 0, write, REASON_EPT_VIOLATION);
+    exits_with(0, SEC_SPP, write, REASON_SPP); /* no tables */
+    assert_int_equal(f[F_EXIT_QUALIFICATION], 1 << 11);
+    assert_int_equal(f[F_GUEST_PHYSICAL_ADDR], 0x40088);
+    for (unsigned i = 0; i < 3; i++)
+        board_poke(b, SPP_TABLES + 0x1000 * i, 8, (SPP_TABLES + 0x1000 * (i + 1)) | 1);
+    exits_with(0, SEC_SPP, write, REASON_EPT_VIOLATION); /* not this block */
+    board_poke(b, SPP_TABLES + 0x3000 + 8 * 0x40, 8, 1 << 2);
+    exits_with(0, SEC_SPP, write, REASON_HLT);
+    assert_int_equal(board_peek(b, 0x40088, 8), 0x77);
+    c->s.gpr[RBX] = 0x40108;
+    exits_with(0, SEC_SPP, write, REASON_EPT_VIOLATION);
+    board_poke(b, SPP_TABLES + 0x3000 + 8 * 0x40, 8, 1 << 3); /* odd bits are reserved */
+    exits_with(0, SEC_SPP, write, REASON_SPP);
+    assert_int_equal(f[F_EXIT_QUALIFICATION], 0);
+    board_poke(b, EPT_PT + 8 * 0x40, 8, 0x40000 | 0x31); /* not eligible */
+    exits_with(0, SEC_SPP, write, REASON_EPT_VIOLATION);
+}
+
 /* Where each control that is offered has its two sides. A control that begins to work must be entered here.
  */
 static const struct {
@@ -190,6 +228,7 @@ static const struct {
     {W_SEC, SEC_RDTSCP | SEC_INVPCID | SEC_XSAVES, "instructions_taken_away"},
     {W_SEC, SEC_PAUSE_LOOP, "pause_loops"},
     {W_SEC, SEC_MBEC, "execute_by_mode"},
+    {W_SEC, SEC_SPP, "sub_page_permissions"},
     {W_EXI, EXI_SAVE_DEBUG | EXI_SAVE_PAT | EXI_LOAD_PAT | EXI_SAVE_EFER | EXI_LOAD_EFER,
      "state_saved_and_loaded"},
     {W_EXI, EXI_HOST_64BIT, "test_vmx_checks"},
@@ -225,6 +264,8 @@ int main(void)
         T(state_saved_and_loaded),
         T(vpid_keeps_translations),
         T(no_offered_control_is_forgotten),
+        cmocka_unit_test_setup_teardown(no_offered_control_is_forgotten, setup_icelake, teardown),
+        cmocka_unit_test_setup_teardown(sub_page_permissions, setup_icelake, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -149,7 +149,7 @@ static const struct {
     {REASON_XSAVES, "IA32_XSS has no bits"},
     {REASON_XRSTORS, "IA32_XSS has no bits"},
     {REASON_PCONFIG, "no PCONFIG"},
-    {REASON_SPP, "control not offered"},
+    {REASON_SPP, "test_vmx_controls sub_page_permissions"},
     {REASON_UMWAIT, "control not offered without WAITPKG"},
     {REASON_TPAUSE, "control not offered without WAITPKG"},
     {REASON_LOADIWKEY, "no key locker"},

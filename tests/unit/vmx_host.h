@@ -30,6 +30,7 @@ enum {
     EPT_PT = 0x114000 /* 4-KByte pages for the first 2 MBytes */
 };
 
+static const char *host_model = "skylake-server";
 static struct board *b;
 static struct cpu *c;
 static struct vmx_state *x;
@@ -141,7 +142,7 @@ static inline void use_ept(uint64_t eptp_flags)
 static int setup(void **state)
 {
     (void)state;
-    b = board_create("skylake-server");
+    b = board_create(host_model);
     c = b->cpu;
     assert_true(cpu_attach_extension(c, &vmx_ext));
     x = vmx_of(c);

@@ -109,6 +109,28 @@ static enum uv_status set_rtc(uv_config *c, const char *value)
     return s;
 }
 
+static enum uv_status set_debug(uv_config *c, const char *value)
+{
+    struct machine_debug d = {0};
+    for (const char *p = value; *p; p += strcspn(p, ",") + (p[strcspn(p, ",")] == ',')) {
+        char word[40];
+        snprintf(word, sizeof(word), "%.*s", (int)strcspn(p, ","), p);
+        if (strcmp(word, "no-peephole") == 0) {
+            d.no_peephole = true;
+        } else if (strcmp(word, "no-chain") == 0) {
+            d.no_chain = true;
+        } else if (strncmp(word, "drop-derived=", 13) == 0) {
+            enum uv_status s = number(c, "drop-derived", word + 13, 1, UINT64_MAX, &d.drop_derived);
+            if (s != UV_OK) return s;
+        } else {
+            return api_fail(c->message, UV_E_VALUE,
+                            "debug '%s': expected drop-derived=SEED, no-peephole or no-chain", word);
+        }
+    }
+    c->machine.debug = d;
+    return UV_OK;
+}
+
 static enum uv_status on_off(uv_config *c, const char *what, const char *value, bool *off)
 {
     bool on = strcmp(value, "on") == 0;

@@ -169,9 +169,12 @@ void machine_reset(struct machine *m)
     m->input_count = 0;
     m->stop_pending = false;
     m->idle_since = CLOCK_NEVER;
+    m->debug_random = m->config.debug.drop_derived;
     for (uint32_t i = 0; i < m->cpus; i++) {
         struct vcpu *v = &m->vcpu[i];
         v->idle = false;
+        v->cpu->engine->no_peephole = m->config.debug.no_peephole;
+        v->cpu->engine->no_chain = m->config.debug.no_chain;
         v->cpu->cycle_limit = 0;
         v->cpu->budget = 0;
         v->cpu->stop_requested = false;

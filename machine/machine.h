@@ -18,6 +18,13 @@
 
 enum { MACHINE_MAX_CPUS = 64, MACHINE_MAX_SERIAL = 4 };
 
+/* For tests: other ways to the same result. Nothing here may change what a run does. */
+struct machine_debug {
+    uint64_t drop_derived; /* seed of pseudo-random turns before which all derived state goes; 0: never */
+    bool no_peephole;      /* blocks without fused micro-operations */
+    bool no_chain;         /* blocks never linked to their successors */
+};
+
 struct machine_config {
     uint64_t memory; /* bytes of RAM, a multiple of 1 MiB */
     const struct cpu_model *cpu_model;
@@ -37,6 +44,7 @@ struct machine_config {
     bool no_hpet;
     bool no_i8042;
     bool firmware; /* a firmware image runs first: leave the chipset at its hardware reset state */
+    struct machine_debug debug;
 };
 
 void machine_config_default(struct machine_config *config);

@@ -78,6 +78,7 @@ struct machine {
     enum machine_stop stop;
     uint32_t stop_code;
     volatile sig_atomic_t stop_request;
+    uint64_t debug_random; /* config.debug.drop_derived: where its sequence stands */
     uint64_t idle_since; /* cycle from which no processor has run; CLOCK_NEVER: one runs */
 };
 

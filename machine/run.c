@@ -148,6 +148,17 @@ static struct machine_exit leave(struct machine *m, enum machine_stop stop, uint
     return (struct machine_exit){.stop = stop, .code = code, .cpu = cpu, .cycle = now};
 }
 
+/* config.debug: drops what is derived before this turn, now and then, and says how long the turn may be. The
+ * lengths spread over the powers of two up to 64 Ki cycles, so that runs are cut everywhere. */
+static uint64_t debug_turn(struct machine *m, struct cpu *c)
+{
+    m->debug_random ^= m->debug_random << 13; /* xorshift64: never 0 from a seed that is not */
+    m->debug_random ^= m->debug_random >> 7;
+    m->debug_random ^= m->debug_random << 17;
+    if (m->debug_random >> 40 & 1) cpu_drop_derived(c);
+    return 1 + (m->debug_random >> 41 & ((UINT64_C(1) << (m->debug_random >> 60)) * 2 - 1));
+}
+
 /* One turn of one vCPU. */
 static enum run_stop run_turn(struct machine *m, struct vcpu *v, uint64_t limit)
 {
@@ -213,6 +224,10 @@ struct machine_exit machine_run(struct machine *m, uint64_t until)
         if (c.deadline < limit) limit = c.deadline;
         uint64_t end = c.runnable > 1 ? turn_end(m, c.now) : c.now + STRETCH;
         if (end < limit) limit = end;
+        if (m->config.debug.drop_derived) {
+            end = c.now + debug_turn(m, c.next->cpu);
+            if (end < limit && m->cpus == 1) limit = end; /* several processors take turns of fixed length */
+        }
         if (c.now > m->clock.now) m->clock.now = c.now;
         last = (int)(c.next - m->vcpu);
         switch (run_turn(m, c.next, limit)) {

@@ -52,6 +52,7 @@ struct cli {
     bool nodefaults, nographic, no_reboot, reset_on_shutdown, stats, hash;
     const char *trace;
     uint64_t max_cycles;
+    uint64_t slice; /* -debug slice=N: cycles between two returns of the machine; 0: as input wants it */
     bool done; /* an option answered by itself (help forms): leave with status 0 */
 };
 

@@ -257,6 +257,13 @@ static int opt_max_cycles(struct cli *cli, const char *name, const char *arg)
     if (cli_number(arg, &cli->max_cycles) && cli->max_cycles) return 0;
     return cli_fail(CLI_USAGE, "-%s %s: expected a number of cycles", name, arg);
 }
+/* For tests: setting "debug", or the length of the slices that the run is cut into. */
+static int opt_debug(struct cli *cli, const char *name, const char *arg)
+{
+    if (strncmp(arg, "slice=", 6) != 0) return set(cli, "debug", arg);
+    if (cli_number(arg + 6, &cli->slice) && cli->slice) return 0;
+    return cli_fail(CLI_USAGE, "-%s %s: expected a number of cycles", name, arg);
+}
 static int opt_help(struct cli *cli, const char *name, const char *arg)
 {
     (void)name;

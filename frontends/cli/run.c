@@ -134,6 +134,7 @@ static bool ended(const struct cli *cli, uv_machine *m, const struct uv_stop *st
 static int run(const struct cli *cli, uv_machine *m)
 {
     uint64_t limit = cli->max_cycles ? cli->max_cycles : UINT64_MAX;
+    uint64_t slice = cli->slice ? cli->slice : SLICE_CYCLES;
     bool input = true;
     int status = 0;
     struct uv_stop stop;
@@ -142,14 +143,14 @@ static int run(const struct cli *cli, uv_machine *m)
         uint64_t now = uv_machine_now(m), until = limit;
         if (now >= limit)
             return cli_fail(CLI_CYCLES, "-max-cycles %llu reached", (unsigned long long)cli->max_cycles);
-        if (input && limit - now > SLICE_CYCLES) until = now - now % SLICE_CYCLES + SLICE_CYCLES;
+        if ((input || cli->slice) && limit - now > slice) until = now - now % slice + slice;
         enum uv_status s = uv_machine_run(m, until, &stop);
         if (s != UV_OK) return fail_machine(m, s);
         if (stop.reason != UV_STOP_CYCLE && stop.reason != UV_STOP_INPUT) {
             if (ended(cli, m, &stop, &status)) return status;
             continue;
         }
-        if (!input && stop.reason == UV_STOP_CYCLE) continue;
+        if ((!input || cli->slice) && stop.reason == UV_STOP_CYCLE) continue;
         int64_t taken;
         fflush(stdout);
         s = uv_machine_poll_input(m, stop.reason == UV_STOP_INPUT ? WAIT_MS : 0, &taken);

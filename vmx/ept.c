@@ -174,6 +174,14 @@ bool vmx_ept_translate(struct cpu *c, const struct gpa_query *q, struct gpa_resu
 
     uint64_t offset = (UINT64_C(1) << shift) - 1;
     r->hpa = (entry[n - 1] & UINT64_C(0xffffffffff000) & ~offset) | (q->gpa & offset);
+    if ((q->flags & (GPA_WALK | GPA_DEBUG)) == GPA_WALK &&
+        (r->hpa & ~UINT64_C(0xfff)) == c->apic_access_page) {
+        /* A guest-physical access to the APIC-access page is never virtualized. SDM 3C 30.4.6 */
+        c->fault.kind = FAULT_VIRT;
+        c->fault.virt_reason = REASON_APIC_ACCESS;
+        c->fault.virt_info = c->s.delivering.valid ? 10u << 12 : 15u << 12;
+        return false;
+    }
     r->page_shift = (uint8_t)shift;
     r->perms = (uint8_t)((perms & EPT_R ? GPA_READ : 0) | (perms & EPT_W && dirty ? GPA_WRITE : 0) |
                          (perms & EPT_X ? GPA_EXEC : 0));

@@ -85,6 +85,20 @@ static void access_page_shapes(void **state)
     assert_int_equal(enter_code("8b 03 f4"), REASON_APIC_ACCESS);
 }
 
+/* Guest paging structures on the page: an access to guest-physical memory exits whatever is virtualized. */
+static void page_tables_on_the_access_page(void **state)
+{
+    (void)state;
+    use_apic(TS | ARV);
+    f[F_SECONDARY_CONTROLS] |= SEC_EPT;
+    f[F_EPTP] = EPT | 0x1e;
+    f[F_GUEST_CR3] = APIC_PAGE;
+    assert_int_equal(enter_code("90"), REASON_APIC_ACCESS);
+    assert_int_equal(f[F_EXIT_QUALIFICATION] & 0xf000, 15 << 12);
+    f[F_GUEST_CR3] = TABLES;
+    assert_int_equal(enter_code("90 f4"), REASON_HLT);
+}
+
 static void set_vector(uint32_t reg, unsigned vector)
 {
     uint64_t at = VAPIC + reg + (vector >> 5) * 16;
@@ -257,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(access_page_by_register),
         T(access_page_shapes),
+        T(page_tables_on_the_access_page),
         T(virtual_interrupt_delivery),
         T(interrupt_blocked_by_tpr_and_window),
         T(halted_guest_wakes),

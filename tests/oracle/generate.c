@@ -96,7 +96,7 @@ static bool wanted(const struct generator *g, const struct insn_row *row)
     }
     if (g->block > 1) {
         struct ocase probe = {.row = row};
-        if (known_rules(&probe) & ~(unsigned)KNOWN_SS_OR_GP) return false;
+        if (known_rules(&probe) & ~(unsigned)(KNOWN_SS_OR_GP | KNOWN_SHORT)) return false;
         if (insn_undefined_flags(row) & ~(uint32_t)FL_AF) return false;
         if (strcmp(group, "string") == 0 || strcmp(group, "branch") == 0 || strcmp(group, "stack") == 0 ||
             strcmp(group, "x87") == 0 || strcmp(group, "xsave") == 0 || strcmp(group, "ssefp") == 0 ||

@@ -65,6 +65,8 @@ bool known_reconcile(const struct ocase *t, const struct oresult *a, struct ores
     if (rules & KNOWN_SS_OR_GP && a->vector != b->vector && memory_fault(a->vector) &&
         memory_fault(b->vector))
         return false;
+    if (rules & KNOWN_SHORT && memory_fault(a->vector) && b->vector < 0 && t->in.mxcsr >> 17 & 1)
+        return false;
     if (rules & KNOWN_CR2 && a->vector == 14) b->cr2 = a->cr2, b->error = a->error;
     if (rules & KNOWN_PARTIAL && a->vector >= 0 && a->vector == b->vector)
         memcpy(b->memory, a->memory, DATA_SIZE);

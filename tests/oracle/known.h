@@ -14,7 +14,8 @@ enum known_rule {
     KNOWN_SS_OR_GP = 32,
     KNOWN_APPROX = 64,
     KNOWN_MMX_FAULT = 128,
-    KNOWN_PARTIAL = 256
+    KNOWN_PARTIAL = 256,
+    KNOWN_SHORT = 512
 };
 
 unsigned known_rules(const struct ocase *t);

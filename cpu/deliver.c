@@ -57,7 +57,7 @@ struct frame {
 static struct frame frame_of(struct cpu *c, const struct event *ev)
 {
     struct frame f = {.rip = c->s.gpr[REG_RIP], .rflags = cpu_read_rflags(c)};
-    if (ev->next_rip)
+    if (ev->has_next_rip)
         f.rip = code_mask(c, ev->next_rip);
     else if (is_software(ev) || ev->type == EVENT_PRIV_SW_EXC)
         f.rip = code_mask(c, f.rip + ev->insn_length);

@@ -78,9 +78,14 @@ static enum rank_result rank_init(struct cpu *c)
     return c->s.intr.init_pending ? RANK_NOTHING : RANK_DONE;
 }
 
+static bool held_by_shadow(struct cpu *c, bool nmi)
+{
+    return in_shadow(c) && (c->virt->shadow_ignored == NULL || !c->virt->shadow_ignored(c, nmi));
+}
+
 static bool nmi_due(struct cpu *c)
 {
-    return c->s.intr.nmi_pending && c->s.intr.gif && !in_shadow(c) && c->virt->nmi_allowed(c);
+    return c->s.intr.nmi_pending && c->s.intr.gif && !held_by_shadow(c, true) && c->virt->nmi_allowed(c);
 }
 
 static enum rank_result rank_nmi(struct cpu *c)
@@ -92,7 +97,7 @@ static enum rank_result rank_nmi(struct cpu *c)
 
 static bool extint_due(struct cpu *c)
 {
-    return c->s.intr.gif && !in_shadow(c) && c->virt->extint_allowed(c) &&
+    return c->s.intr.gif && !held_by_shadow(c, false) && c->virt->extint_allowed(c) &&
            c->bus->intr_pending(c->bus->opaque, c->id);
 }
 

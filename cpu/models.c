@@ -232,6 +232,23 @@ static bool apply(const struct cpu_model *m, uint64_t *features, const char *at,
     return fail_nearest(err, errlen, "feature", at, len, false);
 }
 
+/* The features of the extension's own leaf go with the extension. */
+static void drop_orphans(uint64_t *features)
+{
+    static const struct {
+        uint32_t leaf;
+        uint16_t feature;
+    } rows[] = {
+#define FEATURE(name, leaf, sub, reg, bit, option) {leaf, FEAT_##name},
+#include "cpu/feature.def"
+#undef FEATURE
+    };
+    if (features[FEAT_SVM / 64] >> (FEAT_SVM % 64) & 1) return;
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].leaf == 0x8000000a)
+            features[rows[i].feature / 64] &= ~(UINT64_C(1) << (rows[i].feature % 64));
+}
+
 /* What cannot be: one extension of the other vendor, long mode without what it stands on. */
 static bool consistent(const struct cpu_model *m, const uint64_t *features, char *err, size_t errlen)
 {
@@ -273,6 +290,7 @@ bool cpu_model_parse(const char *spec, const struct cpu_model **model, uint64_t 
         if (!apply(m, features, at, len, err, errlen)) return false;
         at += len;
     }
+    drop_orphans(features);
     if (!consistent(m, features, err, errlen)) return false;
     *model = m;
     return true;

@@ -184,11 +184,12 @@ struct event {
     uint8_t has_error;
     uint8_t insn_length; /* software events: bytes to add to RIP for the return address */
     uint8_t injected;    /* came from a VM entry, never intercepted itself */
-    uint8_t pad[2];
+    uint8_t has_next_rip;  /* software events injected with an explicit return address */
+    uint8_t pad;
     uint32_t error_code;
     uint32_t pad2;
     uint64_t payload;  /* #PF: faulting linear address; #DB: DR6 bits to merge */
-    uint64_t next_rip; /* software events injected with an explicit return address, else 0 */
+    uint64_t next_rip; /* the return address when has_next_rip */
 };
 
 struct monitor_state {

@@ -144,6 +144,10 @@ struct virt_ops {
      * NULL: s.intr.nmi_blocked = 0. */
     void (*iret)(struct cpu *c);
 
+    /* Would this NMI or external interrupt leave the context, so that the interrupt shadow does not hold it
+     * back? NULL: the shadow holds all of them. */
+    bool (*shadow_ignored)(struct cpu *c, bool nmi);
+
     /* PAE paging reads the page-directory-pointer entries from memory at each walk instead of keeping them
      * in registers (APM 2 15.25.10). */
     bool pdpte_in_memory;

@@ -57,23 +57,38 @@ static const struct exit_name vmx_exits[] = {
 };
 enum { VMX_EXITS = sizeof(vmx_exits) / sizeof(vmx_exits[0]) };
 
+static const struct exit_name svm_exits[] = {
+#define EXIT_CODE(code, name, nrip, text) {code, {#name, "svm", text}},
+#include "svm/exit_codes.def"
+#undef EXIT_CODE
+    {UINT32_MAX, {"INVALID", "svm", "invalid guest state"}},
+};
+enum { SVM_EXITS = sizeof(svm_exits) / sizeof(svm_exits[0]) };
+
 #define ROWS(table) (sizeof(table) / sizeof((table)[0]))
+
+/* Reasons of the one extension have flags above bit 15, codes of the other are whole. NULL: no such row. */
+static const char *exit_name(const struct cpu *c, uint32_t reason)
+{
+    bool svm = c && has_feature(c, FEAT_SVM);
+    const struct exit_name *rows = svm ? svm_exits : vmx_exits;
+    for (uint32_t i = 0; i < (uint32_t)(svm ? SVM_EXITS : VMX_EXITS); i++)
+        if (rows[i].reason == (svm ? reason : reason & 0xffff)) return rows[i].row.name;
+    return NULL;
+}
 
 const char *api_exit_name(const struct cpu *c, uint32_t reason, char *buffer, size_t size)
 {
-    (void)c;
-    for (uint32_t i = 0; i < VMX_EXITS; i++)
-        if (vmx_exits[i].reason == (reason & 0xffff)) return vmx_exits[i].row.name;
+    const char *name = exit_name(c, reason);
+    if (name) return name;
     snprintf(buffer, size, "reason 0x%x", reason);
     return buffer;
 }
 
 const char *uv_exit_reason_name(const uv_machine *v, uint32_t reason)
 {
-    (void)v;
-    for (uint32_t i = 0; i < VMX_EXITS; i++)
-        if (vmx_exits[i].reason == (reason & 0xffff)) return vmx_exits[i].row.name;
-    return "unknown";
+    const char *name = exit_name(v && v->m ? machine_cpu(v->m, 0) : NULL, reason);
+    return name ? name : "unknown";
 }
 
 const char *uv_table_name(enum uv_table table)
@@ -127,8 +142,8 @@ enum uv_status uv_table_row(enum uv_table table, uint32_t index, struct uv_row *
     case UV_TABLE_INSNS: return insn_row(index, row);
     case UV_TABLE_PROBES: return from(probes, ROWS(probes), index, row);
     case UV_TABLE_EXITS:
-        if (index >= VMX_EXITS) return UV_E_RANGE;
-        *row = vmx_exits[index].row;
+        if (index >= VMX_EXITS + SVM_EXITS) return UV_E_RANGE;
+        *row = index < VMX_EXITS ? vmx_exits[index].row : svm_exits[index - VMX_EXITS].row;
         return UV_OK;
     case UV_TABLE_REGISTERS:
         if (!uv_register_name(index)) return UV_E_RANGE;

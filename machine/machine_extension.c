@@ -4,11 +4,13 @@
 
 #include "cpu/cpu.h"
 #include "cpu/insn.h"
+#include "svm/svm.h"
 #include "vmx/explain.h"
 
 bool machine_attach_extension(struct cpu *c)
 {
     if (has_feature(c, FEAT_VMX)) return cpu_attach_extension(c, &vmx_ext);
+    if (has_feature(c, FEAT_SVM)) return cpu_attach_extension(c, &svm_ext);
     return true;
 }
 

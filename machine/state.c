@@ -21,6 +21,7 @@ static void visit_event(struct visitor *v, struct event *e)
     visit_u8(v, &e->has_error);
     visit_u8(v, &e->insn_length);
     visit_u8(v, &e->injected);
+    visit_u8(v, &e->has_next_rip);
     visit_u32(v, &e->error_code);
     visit_u64(v, &e->payload);
     visit_u64(v, &e->next_rip);

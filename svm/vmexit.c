@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/* #VMEXIT: exit information and guest state into the VMCB, host state back. APM 2 15.6 "#VMEXIT", 15.7.1
+ * "State Saved on Exit" (EXITINTINFO, nRIP), 15.8.4 (guest instruction bytes), 15.20. */
+#include <string.h>
+
+#include "cpu/event.h"
+#include "cpu/insn.h"
+#include "cpu/mem.h"
+#include "cpu/msr.h"
+#include "cpu/uop.h"
+#include "svm/svm.h"
+
+static const struct {
+    uint16_t code;
+    uint8_t nrip;
+    const char *text;
+} codes[] = {
+#define EXIT_CODE(code, name, nrip, text) {code, NRIP_##nrip, text},
+#include "svm/exit_codes.def"
+#undef EXIT_CODE
+};
+enum { CODES = sizeof codes / sizeof codes[0] };
+
+/* The rows up to IDLE_HLT stand at their own number. */
+static int row_of(uint64_t code)
+{
+    if (code <= SVM_EXIT_IDLE_HLT) return (int)code;
+    if (code >= SVM_EXIT_NPF && code <= SVM_EXIT_VMGEXIT)
+        return (int)(code - SVM_EXIT_NPF + SVM_EXIT_IDLE_HLT + 1);
+    return -1;
+}
+
+const char *svm_exit_name(uint64_t code)
+{
+    int row = row_of(code);
+    if (row >= 0) return codes[row].text;
+    return code == SVM_EXIT_INVALID ? "invalid guest state" : "reserved";
+}
+
+uint64_t svm_next_rip(const struct cpu *c, unsigned length)
+{
+    uint64_t rip = c->s.gpr[REG_RIP] + length;
+    return in_64bit(c) ? rip : (uint32_t)rip;
+}
+
+/* --- Guest instruction bytes --- */
+
+enum { INSN_BYTES = 15 };
+
+/* Up to 15 bytes at CS:RIP as far as they are in mapped memory. */
+static unsigned fetch_bytes(struct cpu *c, uint8_t *bytes)
+{
+    uint64_t rip = c->s.gpr[REG_RIP], gpa, hpa;
+    uint64_t lin = in_64bit(c) ? rip : (uint32_t)(c->s.seg[SEG_CS].base + rip);
+    unsigned n = 0;
+    while (n < INSN_BYTES) {
+        unsigned here = PAGE_SIZE - (unsigned)(lin & (PAGE_SIZE - 1));
+        if (here > INSN_BYTES - n) here = INSN_BYTES - n;
+        if (!lin_debug_translate(c, lin, &gpa, &hpa) || hpa >= c->bus->ram_top ||
+            !(c->bus->page_flags[hpa >> PAGE_SHIFT] & PAGE_RAM))
+            break;
+        phys_read_bytes(c, hpa, bytes + n, here);
+        n += here;
+        lin += here;
+        if (!in_64bit(c)) lin = (uint32_t)lin;
+    }
+    return n;
+}
+
+/* --- Control area --- */
+
+static uint64_t vectoring(const struct event *ev)
+{
+    static const uint8_t type[8] = {[EVENT_EXTINT] = INJ_INTR,
+                                    [EVENT_NMI] = INJ_NMI,
+                                    [EVENT_HW_EXCEPTION] = INJ_EXCEPTION,
+                                    [EVENT_SW_INT] = INJ_SOFT,
+                                    [EVENT_PRIV_SW_EXC] = INJ_EXCEPTION,
+                                    [EVENT_SW_EXCEPTION] = INJ_EXCEPTION};
+    uint64_t v = ev->vector | (uint64_t)type[ev->type & 7] << INJ_TYPE_SHIFT | INJ_VALID;
+    if (ev->has_error) v |= INJ_ERROR | (uint64_t)ev->error_code << 32;
+    return v;
+}
+
+static void put_code(struct cpu *c, uint64_t code, uint64_t info1, uint64_t info2)
+{
+    struct svm_state *x = svm_of(c);
+    uint8_t raw[24];
+    x->f[VMCB_EXITCODE] = code;
+    x->f[VMCB_EXITINFO1] = info1;
+    x->f[VMCB_EXITINFO2] = info2;
+    vmcb_put(raw, 8, code);
+    vmcb_put(raw + 8, 8, info1);
+    vmcb_put(raw + 16, 8, info2);
+    phys_write_bytes(c, x->vmcb + OFF_EXITCODE, raw, sizeof raw);
+}
+
+/* V_TPR, V_IRQ and, where enabled, virtual GIF and NMI flags; the rest of the word is software's. */
+static void put_vintr(struct cpu *c)
+{
+    struct svm_state *x = svm_of(c);
+    uint32_t mask = VINTR_TPR | VINTR_IRQ;
+    if (svm_vgif(x)) mask |= VINTR_GIF;
+    if (svm_vnmi(x)) mask |= VINTR_NMI | VINTR_NMI_MASK;
+    uint32_t old = (uint32_t)phys_read(c, x->vmcb + OFF_VINTR, 4);
+    phys_write(c, x->vmcb + OFF_VINTR, 4, (old & ~mask) | ((uint32_t)x->f[VMCB_VINTR] & mask));
+}
+
+static uint64_t saved_nrip(struct cpu *c, const struct svm_exit *e)
+{
+    int row = row_of(e->code);
+    if (row < 0 || codes[row].nrip == NRIP_ZERO) return 0;
+    if (codes[row].nrip == NRIP_SOFT && e->code == SVM_EXIT_EXCP_BR && !e->next_rip) {
+        static const struct uop here = {.base = REG_ZERO, .index = REG_ZERO};
+        struct fault kept = c->fault;
+        uint64_t v = svm_next_rip(c, cpu_current_insn(c, &here)->length);
+        c->fault = kept;
+        return v;
+    }
+    return e->next_rip;
+}
+
+static void save_control(struct cpu *c, const struct svm_exit *e, const struct event *original)
+{
+    struct svm_state *x = svm_of(c);
+    uint64_t at = x->vmcb;
+    bool shadow = c->s.intr.sti_shadow || c->s.intr.movss_shadow;
+    put_code(c, e->code, e->info1, e->info2);
+    x->f[VMCB_EXITINTINFO] = original ? vectoring(original) : 0;
+    phys_write(c, at + OFF_EXITINTINFO, 8, x->f[VMCB_EXITINTINFO]);
+    put_vintr(c);
+    x->f[VMCB_INTERRUPT_STATE] = (x->f[VMCB_INTERRUPT_STATE] & ~UINT64_C(1)) | shadow;
+    phys_write(c, at + OFF_INTERRUPT_STATE, 8, x->f[VMCB_INTERRUPT_STATE]);
+    x->f[VMCB_EVENTINJ] &= ~(uint64_t)INJ_VALID;
+    phys_write(c, at + OFF_EVENTINJ, 4, x->f[VMCB_EVENTINJ]);
+    if (svm_cap_has(&x->cap, FEAT_NRIPS)) phys_write(c, at + OFF_NRIP, 8, saved_nrip(c, e));
+    if (svm_cap_has(&x->cap, FEAT_DECODEASSISTS)) {
+        uint8_t raw[1 + INSN_BYTES] = {0};
+        if (e->bytes && !original) raw[0] = (uint8_t)fetch_bytes(c, raw + 1);
+        phys_write_bytes(c, at + OFF_INSN_LENGTH, raw, sizeof raw);
+    }
+}
+
+/* --- Save area --- */
+
+static const uint8_t switched[4] = {SEG_ES, SEG_CS, SEG_SS, SEG_DS};
+
+static void save_segments(struct cpu *c)
+{
+    struct svm_state *x = svm_of(c);
+    uint8_t raw[64];
+    for (unsigned i = 0; i < 4; i++) {
+        const struct seg_reg *r = &c->s.seg[switched[i]];
+        uint64_t *g = &x->f[VMCB_ES_SELECTOR + 4 * i];
+        g[0] = r->selector;
+        g[1] = vmcb_attrib(r);
+        g[2] = r->limit;
+        g[3] = r->base;
+        if (switched[i] == SEG_SS) g[1] = (g[1] & ~(uint64_t)AR_DPL) | (uint64_t)c->s.cpl << AR_DPL_SHIFT;
+        vmcb_put(raw + 16 * i, 2, g[0]);
+        vmcb_put(raw + 16 * i + 2, 2, g[1]);
+        vmcb_put(raw + 16 * i + 4, 4, g[2]);
+        vmcb_put(raw + 16 * i + 8, 8, g[3]);
+    }
+    phys_write_bytes(c, x->vmcb + OFF_ES_SELECTOR, raw, sizeof raw);
+}
+
+static void save_field(struct cpu *c, enum vmcb_field field, uint64_t value)
+{
+    struct svm_state *x = svm_of(c);
+    x->f[field] = value;
+    phys_write(c, x->vmcb + vmcb_fields[field].offset, vmcb_fields[field].bytes, value);
+}
+
+static void save_guest(struct cpu *c)
+{
+    struct svm_state *x = svm_of(c);
+    const struct cpu_state *s = &c->s;
+    save_segments(c);
+    save_field(c, VMCB_GDTR_LIMIT, s->gdtr.limit);
+    save_field(c, VMCB_GDTR_BASE, s->gdtr.base);
+    save_field(c, VMCB_IDTR_LIMIT, s->idtr.limit);
+    save_field(c, VMCB_IDTR_BASE, s->idtr.base);
+    save_field(c, VMCB_CPL, s->cpl);
+    save_field(c, VMCB_EFER, s->efer);
+    const uint64_t block[] = {s->cr4, s->cr3, s->cr0, s->dr7, s->dr6, cpu_read_rflags(c), s->gpr[REG_RIP]};
+    uint8_t raw[sizeof block];
+    for (unsigned i = 0; i < sizeof block / sizeof block[0]; i++) {
+        x->f[VMCB_CR4 + i] = block[i];
+        vmcb_put(raw + 8 * i, 8, block[i]);
+    }
+    phys_write_bytes(c, x->vmcb + OFF_CR4, raw, sizeof raw);
+    save_field(c, VMCB_RSP, s->gpr[RSP]);
+    save_field(c, VMCB_RAX, s->gpr[RAX]);
+    save_field(c, VMCB_CR2, s->cr2);
+    if (x->nested) save_field(c, VMCB_G_PAT, s->pat);
+    if (x->lbr) {
+        save_field(c, VMCB_DBGCTL, s->debugctl);
+        for (unsigned i = 0; i < 4; i++)
+            save_field(c, (enum vmcb_field)(VMCB_BR_FROM + i), s->msr_file[MSR_SLOT_LAST_BRANCH + i]);
+    }
+    if (x->spec_ctrl) save_field(c, VMCB_SPEC_CTRL, s->msr_file[MSR_SLOT_SPEC_CTRL]);
+}
+
+/* --- Host --- */
+
+static void load_host(struct cpu *c)
+{
+    struct svm_state *x = svm_of(c);
+    const struct svm_host *h = &x->host;
+    struct cpu_state *s = &c->s;
+    s->cr0 = h->cr0 | CR0_PE;
+    s->cr3 = h->cr3;
+    s->cr4 = h->cr4;
+    s->efer = h->efer;
+    s->dr7 = 0x400;
+    s->gpr[RAX] = h->rax;
+    s->gpr[RSP] = h->rsp;
+    s->gpr[REG_RIP] = h->rip;
+    cpu_write_rflags(c, h->rflags & ~(uint64_t)FL_VM);
+    s->cpl = 0;
+    s->gdtr = h->gdtr;
+    s->idtr = h->idtr;
+    for (unsigned i = 0; i < 4; i++)
+        cpu_load_segment(c, (enum seg_id)switched[i], &h->seg[i]);
+    if (x->nested) s->pat = h->pat;
+    if (x->lbr) {
+        s->debugctl = h->debugctl;
+        for (unsigned i = 0; i < 4; i++)
+            s->msr_file[MSR_SLOT_LAST_BRANCH + i] = h->last_branch[i];
+    }
+    if (x->spec_ctrl) s->msr_file[MSR_SLOT_SPEC_CTRL] = h->spec_ctrl;
+    s->activity = ACTIVITY_ACTIVE;
+    s->delivering.valid = 0;
+    s->monitor.armed = 0;
+    s->intr.gif = 0;
+    /* A single step of the host over VMRUN traps behind it, whatever GIF. */
+    s->pending_dbg = h->rflags & FL_TF ? DR6_BS : 0;
+    c->iret_unblocked_nmi = false;
+    cpu_set_shadow(c, false, false);
+}
+
+static bool host_pdptes(struct cpu *c)
+{
+    struct cpu_state *s = &c->s;
+    if (!(s->cr0 & CR0_PG) || !(s->cr4 & CR4_PAE) || in_long_mode(c)) return true;
+    uint64_t high = ~((UINT64_C(1) << c->phys_bits) - 1);
+    for (unsigned i = 0; i < 4; i++) {
+        s->pdpte[i] = phys_read(c, (s->cr3 & 0xffffffe0) + 8 * i, 8);
+        if ((s->pdpte[i] & 1) && (s->pdpte[i] & (0x1e6 | high))) return false;
+    }
+    return true;
+}
+
+static void enter_host(struct cpu *c)
+{
+    struct svm_state *x = svm_of(c);
+    load_host(c);
+    x->guest = 0;
+    bool ok = host_pdptes(c);
+    svm_apply_context(c);
+    if (!ok) virt_bare.triple_fault(c);
+}
+
+enum virt_verdict svm_exit(struct cpu *c, const struct svm_exit *e)
+{
+    struct event delivering = c->s.delivering;
+    const struct event *original = delivering.valid && !e->no_vectoring ? &delivering : NULL;
+    struct svm_state *x = svm_of(c);
+    cpu_flush_flags(c);
+    PROBE(c->probes, c, VM_EXIT, e->code, e->info1);
+    /* An NMI whose delivery is interrupted is injected again, so it does not mask. APM 2 15.21.10 */
+    if (original && original->type == EVENT_NMI && svm_vnmi(x)) x->f[VMCB_VINTR] &= ~(uint64_t)VINTR_NMI_MASK;
+    save_control(c, e, original);
+    save_guest(c);
+    enter_host(c);
+    return VIRT_EXITED;
+}
+
+enum virt_verdict svm_exit_simple(struct cpu *c, uint64_t code)
+{
+    const struct svm_exit e = {.code = code};
+    return svm_exit(c, &e);
+}
+
+void svm_exit_invalid(struct cpu *c)
+{
+    PROBE(c->probes, c, VM_ENTRY_FAIL, SVM_EXIT_INVALID, 0);
+    put_code(c, SVM_EXIT_INVALID, 0, 0);
+    /* Nothing of the guest was loaded: the switches back must not happen either. */
+    svm_of(c)->nested = svm_of(c)->lbr = svm_of(c)->spec_ctrl = 0;
+    enter_host(c);
+}

@@ -98,6 +98,7 @@ void vmx_cap_init(struct vmx_cap *cap, const char *model, const uint64_t *featur
     memcpy(cap->features, features, sizeof cap->features);
     cap->phys_bits = (uint8_t)phys_bits;
     cap->lin_bits = (uint8_t)lin_bits;
+    cap->debugctl = 0x5fc3; /* LBR, BTF, TR .. FREEZE_PERFMON, FREEZE_WHILE_SMM */
 
     for (unsigned i = 0; i < vmx_control_count; i++) {
         const struct vmx_control_info *k = &vmx_controls[i];

@@ -48,6 +48,8 @@ void vmx_check_select(const struct vmx_cap *cap, const uint64_t dirty[VMCS_DIRTY
 /* The first broken one of the selected rows, in the order of stages. */
 const struct vmx_check_row *vmx_check_selected(const struct vmx_check *k,
                                                const uint64_t rows[VMX_CHECK_WORDS]);
+/* The field with the activation bit of a control word, -1 for other fields. */
+int vmx_activation_field(int field);
 /* Fills cap->rows_of_field and rows_always. */
 void vmx_check_index(struct vmx_cap *cap);
 void vmx_check_init(struct vmx_check *k, const struct vmx_cap *cap, const uint64_t *fields);

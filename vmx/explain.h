@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-#include "vmx/entry_checks.h"
+#include "vmx/entry_allowed.h"
 
 /* Fills out[] with the broken rows in the order of the table, at most max; returns how many there are. */
 unsigned vmx_explain(const struct vmx_check *k, const struct vmx_check_row *out[], unsigned max);

@@ -147,6 +147,8 @@ struct vmx_cap {
     uint64_t present;             /* bit n: msr[n] exists */
     uint64_t phys_bits, lin_bits; /* lin_bits: the widest this processor can use */
     uint64_t allowed0[VMX_WORDS], allowed1[VMX_WORDS]; /* what VM entry checks against */
+    uint64_t perf_global, debugctl;                    /* defined bits of these MSRs */
+    uint64_t sgx, rtm;                                 /* 1: the processor has them */
     uint64_t features[8];
     uint64_t rows_of_field[F_COUNT][VMX_CHECK_WORDS]; /* entry checks that read the field */
     uint64_t rows_always[VMX_CHECK_WORDS];            /* ... that also read live state or memory */

@@ -55,9 +55,11 @@ K(psubsb) { FOR_B VB(*d, i) = sat_s8(VSB(*d, i) - VSB(*s, i)); }
 K(psubsw) { FOR_W VW(*d, i) = sat_s16(VSW(*d, i) - VSW(*s, i)); }
 K(psubusb) { FOR_B VB(*d, i) = sat_u8(VB(*d, i) - VB(*s, i)); }
 K(psubusw) { FOR_W VW(*d, i) = sat_u16(VW(*d, i) - VW(*s, i)); }
-BOTH(paddb)
-BOTH(paddw) BOTH(paddd) BOTH(paddq) BOTH(psubb) BOTH(psubw) BOTH(psubd) BOTH(psubq) BOTH(paddsb) BOTH(paddsw)
-    BOTH(paddusb) BOTH(paddusw) BOTH(psubsb) BOTH(psubsw) BOTH(psubusb) BOTH(psubusw)
+/* clang-format off */
+BOTH(paddb) BOTH(paddw) BOTH(paddd) BOTH(paddq) BOTH(psubb) BOTH(psubw) BOTH(psubd) BOTH(psubq)
+BOTH(paddsb) BOTH(paddsw) BOTH(paddusb) BOTH(paddusw) BOTH(psubsb) BOTH(psubsw) BOTH(psubusb)
+BOTH(psubusw)
+/* clang-format on */
 
 /* Horizontal addition and subtraction: pairs of the destination fill the low half of the result. */
 #define HORIZONTAL(name, LANE, SLANE, bytes, expr)              \
@@ -72,12 +74,16 @@ BOTH(paddw) BOTH(paddd) BOTH(paddq) BOTH(psubb) BOTH(psubw) BOTH(psubd) BOTH(psu
             LANE(r, half + i) = expr;                           \
         }                                                       \
         *d = r;                                                 \
-    }                                                           \
-    BOTH(name)
-        HORIZONTAL(phaddw, VW, VSW, 2, (uint16_t)(a + b)) HORIZONTAL(phsubw, VW, VSW, 2, (uint16_t)(a - b))
-            HORIZONTAL(phaddsw, VW, VSW, 2, sat_s16(a + b)) HORIZONTAL(phsubsw, VW, VSW, 2, sat_s16(a - b))
-                HORIZONTAL(phaddd, VD, VSD, 4, (uint32_t)a + (uint32_t)b)
-                    HORIZONTAL(phsubd, VD, VSD, 4, (uint32_t)a - (uint32_t)b)
+    }
+    /* clang-format off */
+HORIZONTAL(phaddw, VW, VSW, 2, (uint16_t)(a + b))
+HORIZONTAL(phsubw, VW, VSW, 2, (uint16_t)(a - b))
+HORIZONTAL(phaddsw, VW, VSW, 2, sat_s16(a + b))
+HORIZONTAL(phsubsw, VW, VSW, 2, sat_s16(a - b))
+HORIZONTAL(phaddd, VD, VSD, 4, (uint32_t)a + (uint32_t)b)
+HORIZONTAL(phsubd, VD, VSD, 4, (uint32_t)a - (uint32_t)b)
+BOTH(phaddw) BOTH(phsubw) BOTH(phaddsw) BOTH(phsubsw) BOTH(phaddd) BOTH(phsubd)
+    /* clang-format on */
 
     /* Multiplication. */
     K(pmullw)
@@ -107,9 +113,10 @@ K(pmaddubsw)
         VW(*d, i) = sat_s16(lo + hi);
     }
 }
-BOTH(pmullw)
-BOTH(pmulhw) BOTH(pmulhuw) BOTH(pmulhrsw) BOTH(pmuludq) BOTH(pmaddwd) BOTH(pmaddubsw) XMM_HANDLER(pmulld)
-    XMM_HANDLER(pmuldq)
+/* clang-format off */
+BOTH(pmullw) BOTH(pmulhw) BOTH(pmulhuw) BOTH(pmulhrsw) BOTH(pmuludq) BOTH(pmaddwd) BOTH(pmaddubsw)
+XMM_HANDLER(pmulld) XMM_HANDLER(pmuldq)
+    /* clang-format on */
 
     /* Averages, absolute values, signs, sums of differences. */
     K(pavgb)
@@ -135,8 +142,10 @@ K(psadbw)
         VQ(*d, i) = sum;
     }
 }
-BOTH(pavgb)
-BOTH(pavgw) BOTH(pabsb) BOTH(pabsw) BOTH(pabsd) BOTH(psignb) BOTH(psignw) BOTH(psignd) BOTH(psadbw)
+/* clang-format off */
+BOTH(pavgb) BOTH(pavgw) BOTH(pabsb) BOTH(pabsw) BOTH(pabsd) BOTH(psignb) BOTH(psignw) BOTH(psignd)
+BOTH(psadbw)
+/* clang-format on */
 
 /* Minimum and maximum. */
 #define MINMAX(name, FOR, LANE, CMPLANE, op) \
@@ -146,9 +155,10 @@ BOTH(pavgw) BOTH(pabsb) BOTH(pabsw) BOTH(pabsd) BOTH(psignb) BOTH(psignw) BOTH(p
             MINMAX(pminuw, FOR_W, VW, VW, <) MINMAX(pmaxuw, FOR_W, VW, VW, >)
                 MINMAX(pminsd, FOR_D, VD, VSD, <) MINMAX(pmaxsd, FOR_D, VD, VSD, >)
                     MINMAX(pminud, FOR_D, VD, VD, <) MINMAX(pmaxud, FOR_D, VD, VD, >) BOTH(pminub)
-                        BOTH(pmaxub) BOTH(pminsw) BOTH(pmaxsw) XMM_HANDLER(pminsb) XMM_HANDLER(pmaxsb)
-                            XMM_HANDLER(pminuw) XMM_HANDLER(pmaxuw) XMM_HANDLER(pminsd) XMM_HANDLER(pmaxsd)
-                                XMM_HANDLER(pminud) XMM_HANDLER(pmaxud)
+    /* clang-format off */
+BOTH(pmaxub) BOTH(pminsw) BOTH(pmaxsw) XMM_HANDLER(pminsb) XMM_HANDLER(pmaxsb) XMM_HANDLER(pminuw)
+XMM_HANDLER(pmaxuw) XMM_HANDLER(pminsd) XMM_HANDLER(pmaxsd) XMM_HANDLER(pminud) XMM_HANDLER(pmaxud)
+    /* clang-format on */
 
     /* Comparison: all ones where true. */
     K(pcmpeqb)
@@ -162,9 +172,10 @@ K(pcmpgtb) { FOR_B VB(*d, i) = VSB(*d, i) > VSB(*s, i) ? 0xff : 0; }
 K(pcmpgtw) { FOR_W VW(*d, i) = VSW(*d, i) > VSW(*s, i) ? 0xffff : 0; }
 K(pcmpgtd) { FOR_D VD(*d, i) = VSD(*d, i) > VSD(*s, i) ? UINT32_MAX : 0; }
 K(pcmpgtq) { FOR_Q VQ(*d, i) = VSQ(*d, i) > VSQ(*s, i) ? UINT64_MAX : 0; }
-BOTH(pcmpeqb)
-BOTH(pcmpeqw) BOTH(pcmpeqd) BOTH(pcmpgtb) BOTH(pcmpgtw) BOTH(pcmpgtd) XMM_HANDLER(pcmpeqq)
-    XMM_HANDLER(pcmpgtq)
+/* clang-format off */
+BOTH(pcmpeqb) BOTH(pcmpeqw) BOTH(pcmpeqd) BOTH(pcmpgtb) BOTH(pcmpgtw) BOTH(pcmpgtd)
+XMM_HANDLER(pcmpeqq) XMM_HANDLER(pcmpgtq)
+    /* clang-format on */
 
     /* Logic; the floating-point mnemonics (ANDPS, XORPD) share these rows' handlers. */
     K(pand)
@@ -174,8 +185,9 @@ BOTH(pcmpeqw) BOTH(pcmpeqd) BOTH(pcmpgtb) BOTH(pcmpgtw) BOTH(pcmpgtd) XMM_HANDLE
 K(pandn) { FOR_Q VQ(*d, i) = ~VQ(*d, i) & VQ(*s, i); }
 K(por) { FOR_Q VQ(*d, i) |= VQ(*s, i); }
 K(pxor) { FOR_Q VQ(*d, i) ^= VQ(*s, i); }
-BOTH(pand)
-BOTH(pandn) BOTH(por) BOTH(pxor)
+/* clang-format off */
+BOTH(pand) BOTH(pandn) BOTH(por) BOTH(pxor)
+/* clang-format on */
 
 /* Shifts: the count is the whole low quadword of the source, or the immediate. */
 #define SHIFT(name, FOR, LANE, bits, in_range, beyond)                      \

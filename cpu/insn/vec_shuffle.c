@@ -63,10 +63,11 @@ UNPACK(punpckhqdq, VQ, 8, true)
         mmx_set(c, u->dst, k_##name(d, s, 0, 8).q[0]);                    \
         return true;                                                      \
     }
-MMX_UNPACK_LOW(punpcklbw)
-MMX_UNPACK_LOW(punpcklwd) MMX_UNPACK_LOW(punpckldq) BOTH(punpckhbw) BOTH(punpckhwd) BOTH(punpckhdq)
-    XMM_HANDLER(punpcklbw) XMM_HANDLER(punpcklwd) XMM_HANDLER(punpckldq) XMM_HANDLER(punpcklqdq)
-        XMM_HANDLER(punpckhqdq)
+/* clang-format off */
+MMX_UNPACK_LOW(punpcklbw) MMX_UNPACK_LOW(punpcklwd) MMX_UNPACK_LOW(punpckldq) BOTH(punpckhbw)
+BOTH(punpckhwd) BOTH(punpckhdq) XMM_HANDLER(punpcklbw) XMM_HANDLER(punpcklwd) XMM_HANDLER(punpckldq)
+XMM_HANDLER(punpcklqdq) XMM_HANDLER(punpckhqdq)
+/* clang-format on */
 
 /* Pack with saturation: d fills the low half, s the high half. */
 #define PACK(name, TO, FROM, bytes, lo, hi)             \
@@ -86,7 +87,9 @@ MMX_UNPACK_LOW(punpcklwd) MMX_UNPACK_LOW(punpckldq) BOTH(punpckhbw) BOTH(punpckh
     }
             PACK(packsswb, VB, VSW, 2, -0x80, 0x7f) PACK(packuswb, VB, VSW, 2, 0, 0xff)
                 PACK(packssdw, VW, VSD, 4, -0x8000, 0x7fff) PACK(packusdw, VW, VSD, 4, 0, 0xffff)
-                    BOTH(packsswb) BOTH(packuswb) BOTH(packssdw) XMM_HANDLER(packusdw)
+    /* clang-format off */
+BOTH(packsswb) BOTH(packuswb) BOTH(packssdw) XMM_HANDLER(packusdw)
+    /* clang-format on */
 
     /* Shuffles by an immediate. */
     K(pshufw)
@@ -97,7 +100,9 @@ MMX_UNPACK_LOW(punpcklwd) MMX_UNPACK_LOW(punpckldq) BOTH(punpckhbw) BOTH(punpckh
         VW(r, i) = VW(s, imm >> 2 * i & 3);
     return r;
 }
+/* clang-format off */
 MMX_HANDLER(pshufw)
+/* clang-format on */
 K(pshufd)
 {
     union vec128 r = d;
@@ -137,8 +142,10 @@ K(shufpd)
     (void)n;
     return (union vec128){{d.q[imm & 1], s.q[imm >> 1 & 1]}};
 }
-XMM_HANDLER(pshufd)
-XMM_HANDLER(pshuflw) XMM_HANDLER(pshufhw) XMM_HANDLER(shufps) XMM_HANDLER(shufpd)
+/* clang-format off */
+XMM_HANDLER(pshufd) XMM_HANDLER(pshuflw) XMM_HANDLER(pshufhw) XMM_HANDLER(shufps)
+XMM_HANDLER(shufpd)
+    /* clang-format on */
 
     /* Shuffle by bytes of the source: bit 7 of a selector clears its byte. */
     K(pshufb)
@@ -159,8 +166,9 @@ K(palignr)
     }
     return r;
 }
-BOTH(pshufb)
-BOTH(palignr)
+/* clang-format off */
+BOTH(pshufb) BOTH(palignr)
+    /* clang-format on */
 
     /* One word in, one word out. */
     static inline bool word_source(struct cpu *c, const struct uop *u, uint16_t *v)

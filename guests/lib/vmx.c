@@ -98,7 +98,9 @@ void build_vmcs(void (*entry)(void))
     bool t = rdmsr(0x480) >> 55 & 1; /* the TRUE capability MSRs */
     vmwrite(PIN_CONTROLS, adjust(t ? 0x48d : 0x481, 1));
     vmwrite(PROC_CONTROLS, adjust(t ? 0x48e : 0x482, 1 << 7 | 1 << 24 | 1u << 31)); /* HLT, I/O, secondary */
-    vmwrite(PROC_CONTROLS2, adjust(0x48b, 1 << 1));                                  /* EPT */
+    uint64_t secondary = adjust(0x48b, 1 << 1 | 1 << 5); /* EPT, VPID where there is one */
+    vmwrite(PROC_CONTROLS2, secondary);
+    if (secondary & 1 << 5) vmwrite(VPID, 1);
     vmwrite(EXIT_CONTROLS, adjust(t ? 0x48f : 0x483, 1 << 9 | 1 << 21));             /* 64-bit host, load EFER */
     vmwrite(ENTRY_CONTROLS, adjust(t ? 0x490 : 0x484, 1 << 9 | 1 << 15));
     vmwrite(EXCEPTION_BITMAP, 1 << 6);

@@ -58,7 +58,7 @@ uint16_t vmcb_attrib(const struct seg_reg *s)
 
 static uint64_t canonical(const struct cpu *c, uint64_t v)
 {
-    unsigned shift = 64u - c->lin_bits;
+    unsigned shift = 64u - (c->s.cr4 & CR4_LA57 ? 57 : 48);
     return (uint64_t)((int64_t)(v << shift) >> shift);
 }
 

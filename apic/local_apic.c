@@ -338,13 +338,8 @@ static void icr_send(struct local_apic *l)
     switch (low >> 18 & 3) {
     case 0: apic_bus_send(b, &msg); break;
     case 1: local_apic_accept(l, &msg); break;
-    default: {
-        bool self = (low >> 18 & 3) == 2;
-        /* The sender last: an INIT or NMI to oneself must not disturb the others' order. */
-        for (uint32_t i = 0; i < b->count; i++)
-            if (b->apic[i] != l) local_apic_accept(b->apic[i], &msg);
-        if (self) local_apic_accept(l, &msg);
-    }
+    case 2: apic_bus_broadcast(b, &msg, NULL); break;
+    default: apic_bus_broadcast(b, &msg, l); break;
     }
 }
 

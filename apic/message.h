@@ -43,6 +43,8 @@ struct apic_bus {
 /* Delivers to every processor the destination names, or to the least busy one of them for
  * APIC_LOWEST. Returns how many accepted. */
 unsigned apic_bus_send(struct apic_bus *b, const struct apic_message *msg);
+/* The same for all processors but `except` (NULL: none), whatever the destination: broadcast shorthands. */
+unsigned apic_bus_broadcast(struct apic_bus *b, const struct apic_message *msg, struct local_apic *except);
 /* EOI message of a level-triggered vector. */
 void apic_bus_eoi(struct apic_bus *b, uint8_t vector);
 

@@ -10,11 +10,12 @@
 enum { PAGE_SHIFT = 12, PAGE_SIZE = 4096 };
 
 enum page_flag {
-    PAGE_RAM = 1,   /* host memory at ram + physical address, readable */
-    PAGE_ROM = 2,   /* with PAGE_RAM: writes are dropped */
-    PAGE_CODE = 4,  /* decoded blocks exist: writes take the slow path (engine.c) */
-    PAGE_DIRTY = 8, /* written since the last snapshot */
-    PAGE_TABLE = 16 /* reserved for the paging-structure cache */
+    PAGE_RAM = 1,    /* host memory at ram + physical address, readable */
+    PAGE_ROM = 2,    /* with PAGE_RAM: writes are dropped */
+    PAGE_CODE = 4,   /* decoded blocks exist: writes take the slow path (engine.c) */
+    PAGE_DIRTY = 8,  /* written since the last snapshot */
+    PAGE_TABLE = 16, /* reserved for the paging-structure cache */
+    PAGE_WATCH = 32  /* a line of it is or was monitored: writes take the slow path (monitor.c) */
 };
 
 struct engine;
@@ -32,6 +33,7 @@ struct bus {
      * (a word a page), and the block caches of all processors on this bus. */
     uint64_t *code_lines;
     struct engine *engines;
+    uint32_t cold_writes; /* monitor.c */
 
     /* Access to anything that is not PAGE_RAM; size 1, 2, 4 or 8 (never crosses 8-byte alignment).
      * Unclaimed addresses read all ones and drop writes. cpu_id tells which local APIC answers. */
@@ -59,6 +61,8 @@ struct bus {
      * state, SDM 3A 11.4.7.3); s.tsc_base changed (WRMSR TSC, TSC_ADJUST: the deadline timer moves). */
     void (*init_taken)(void *opaque, int cpu_id);
     void (*tsc_changed)(void *opaque, int cpu_id);
+    /* ... a store ended this processor's wait in MWAIT or UMWAIT. */
+    void (*wake)(void *opaque, int cpu_id);
 };
 
 #endif

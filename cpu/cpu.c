@@ -10,6 +10,7 @@
 #include "cpu/engine.h"
 #include "cpu/event.h"
 #include "cpu/mem.h"
+#include "cpu/monitor.h"
 #include "cpu/msr.h"
 #include "cpu/quirk.h"
 
@@ -21,6 +22,7 @@ struct cpu *cpu_create(int id, const struct cpu_model *model, const uint64_t *fe
     struct cpu *c = calloc(1, sizeof *c);
     if (c == NULL) return NULL;
     c->id = (uint8_t)id;
+    c->apic_id = (uint32_t)id;
     c->model = model;
     memcpy(c->features, features, sizeof c->features);
     c->bus = bus;
@@ -76,6 +78,7 @@ void cpu_drop_derived(struct cpu *c)
     cpu_flush_flags(c);
     if (c->engine != NULL) engine_drop(c->engine);
     tlb_flush_all(c);
+    monitor_restore(c);
     cpu_mode_changed(c);
 }
 
@@ -102,7 +105,7 @@ static void reset_common(struct cpu *c)
     s->dr7 = 0x400;
     s->pending_dbg = 0;
     s->delivering.valid = 0;
-    s->monitor.armed = 0;
+    s->monitor = (struct monitor_state){0};
     s->cpl = 0;
     s->intr.sti_shadow = s->intr.movss_shadow = s->intr.nmi_blocked = 0;
     s->intr.gif = 1;

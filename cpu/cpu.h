@@ -95,31 +95,31 @@ struct cpu {
 
     /* Hot derived state. */
     struct lazy_flags fl;
-    int64_t budget;       /* cycles left before cycle_limit; now = cycle_limit - budget */
+    int64_t budget; /* cycles left before cycle_limit; now = cycle_limit - budget */
     uint64_t cycle_limit;
-    uint32_t attention; /* enum attention; 0: run blocks */
-    uint32_t mode;      /* decode mode, stack size and further block-key bits (engine.h) */
+    uint32_t attention;       /* enum attention; 0: run blocks */
+    uint32_t mode;            /* decode mode, stack size and further block-key bits (engine.h) */
     uint32_t exec_generation; /* counts changes of linear-to-physical execute mappings (mem.h) */
     uint64_t cs_base;         /* added to RIP to fetch: CS base, 0 in 64-bit mode */
     struct tlb *tlb;
-    uint32_t tlb_tag;   /* VPID/ASID tag of the current context; 0 outside */
-    uint32_t mmu_index; /* enum mmu_index (tlb.h) */
-    struct tlb_entry *tlb_l1;          /* slots that the fast path looks at */
-    uint64_t tlb_ctx;                  /* low tag bits: address space and paging rights in force */
-    struct seg_window win[SEG_COUNT];  /* mem_update_window() */
-    uint64_t mem_value[2];             /* result of a slow read */
-    uint64_t mem_lin;                  /* linear address of the last slow access */
+    uint32_t tlb_tag;                 /* VPID/ASID tag of the current context; 0 outside */
+    uint32_t mmu_index;               /* enum mmu_index (tlb.h) */
+    struct tlb_entry *tlb_l1;         /* slots that the fast path looks at */
+    uint64_t tlb_ctx;                 /* low tag bits: address space and paging rights in force */
+    struct seg_window win[SEG_COUNT]; /* mem_update_window() */
+    uint64_t mem_value[2];            /* result of a slow read */
+    uint64_t mem_lin;                 /* linear address of the last slow access */
     struct rmw_place rmw;
-    uint8_t paging_mode;               /* enum paging_mode (tlb.h) */
-    uint8_t mem_checked;               /* #AC or data breakpoints armed: every access takes the slow path */
-    bool exact;         /* executing one instruction alone: MMIO and code writes allowed */
+    uint8_t paging_mode; /* enum paging_mode (tlb.h) */
+    uint8_t mem_checked; /* #AC or data breakpoints armed: every access takes the slow path */
+    bool exact;          /* executing one instruction alone: MMIO and code writes allowed */
     bool stop_requested;
-    bool shadow_fresh; /* event.c: the instruction just executed opened the interrupt shadow */
-    bool rf_fresh;     /* it loaded RF */
-    bool no_step;      /* it delivered an event: its own TF makes no single-step trap */
+    bool shadow_fresh;            /* event.c: the instruction just executed opened the interrupt shadow */
+    bool rf_fresh;                /* it loaded RF */
+    bool no_step;                 /* it delivered an event: its own TF makes no single-step trap */
     uint64_t step_rip, step_next; /* DEBUGCTL.BTF: the instruction under way and its successor */
-    bool iret_unblocked_nmi; /* an IRET under way (or faulted just now) ended blocking of NMIs */
-    bool shutdown;     /* triple fault outside any guest: cpu_run() returns STOP_SHUTDOWN */
+    bool iret_unblocked_nmi;      /* an IRET under way (or faulted just now) ended blocking of NMIs */
+    bool shutdown;                /* triple fault outside any guest: cpu_run() returns STOP_SHUTDOWN */
     uint8_t id;
     uint8_t phys_bits, lin_bits;
 
@@ -129,9 +129,10 @@ struct cpu {
 
     /* Configuration and connections, constant after cpu_create. */
     const struct cpu_model *model;
-    uint64_t features[8]; /* bit FEAT_x: advertised */
+    uint64_t features[8];         /* bit FEAT_x: advertised */
     struct cpu_topology topology; /* set by the board after cpu_create; zero: one of each */
-    uint32_t quirks;      /* bit of enum cpu_quirk (quirk.h): properties of the model */
+    uint32_t apic_id;             /* initial APIC ID; set by the board, else the processor's number */
+    uint32_t quirks;              /* bit of enum cpu_quirk (quirk.h): properties of the model */
     struct bus *bus;
     struct probe_bus *probes;
 
@@ -143,7 +144,7 @@ struct cpu {
     /* Instructions that the context takes away although the model advertises them (RDTSCP, INVPCID, XSAVES
      * ... with their control clear): #UD before any other check of theirs. */
     uint64_t icpt_undefined[(ICPT_COUNT + 63) / 64];
-    uint64_t apic_access_page; /* host-physical, ~0 none */
+    uint64_t apic_access_page;  /* host-physical, ~0 none */
     uint64_t second_stage_root; /* distinguishes translations; ~0 none */
 
     /* Derived caches of the cold kind, owned by the file named. */
@@ -186,7 +187,7 @@ struct cpu *cpu_create(int id, const struct cpu_model *model, const uint64_t *fe
 void cpu_destroy(struct cpu *c);
 /* Gives the processor its virtualization extension (state zeroed and reset). False: no memory. */
 bool cpu_attach_extension(struct cpu *c, const struct virt_ext *ext);
-void cpu_reset(struct cpu *c); /* power-on / RESET#: SDM 3A 10.1 */
+void cpu_reset(struct cpu *c);      /* power-on / RESET#: SDM 3A 10.1 */
 void cpu_init_reset(struct cpu *c); /* INIT: keeps FPU, MSRs, caches */
 void cpu_drop_derived(struct cpu *c);
 

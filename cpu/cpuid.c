@@ -45,6 +45,13 @@ static unsigned width(unsigned n)
     return w;
 }
 
+uint32_t cpu_topology_apic_id(const struct cpu_topology *t, unsigned n)
+{
+    unsigned threads = at_least_1(t->threads), cores = at_least_1(t->cores);
+    unsigned smt = width(threads), package = smt + width(cores);
+    return (n / (threads * cores)) << package | (n / threads % cores) << smt | n % threads;
+}
+
 static bool intel(const struct cpu *c) { return c->model->vendor == VENDOR_INTEL; }
 
 static void set(uint32_t regs[4], uint32_t a, uint32_t b, uint32_t cx, uint32_t d)
@@ -75,9 +82,11 @@ static bool apic_enabled(const struct cpu *c)
 
 static void leaf_1(const struct cpu *c, uint32_t regs[4])
 {
-    unsigned logical = threads_of(c) << width(cores_of(c));
+    /* One vendor counts the addressable IDs of a package, the other its logical processors. */
+    unsigned logical = threads_of(c) * cores_of(c);
+    if (intel(c)) logical = 1u << (width(threads_of(c)) + width(cores_of(c)));
     regs[A] = c->model->signature;
-    regs[B] = 8u << 8 | (logical & 0xff) << 16 | (uint32_t)c->id << 24;
+    regs[B] = 8u << 8 | (logical & 0xff) << 16 | (c->apic_id & 0xff) << 24;
     if (logical > 1) regs[D] |= 1u << 28;
     if (c->s.cr4 & CR4_OSXSAVE) regs[C] |= 1u << 27;
     if (intel(c) && (c->s.misc_enable & MISC_ENABLE_MWAIT) == 0) regs[C] &= ~(1u << 3);
@@ -110,11 +119,11 @@ static void leaf_topology(const struct cpu *c, uint32_t sub, uint32_t regs[4])
     unsigned smt = width(threads_of(c)), package = smt + width(cores_of(c));
     uint32_t level = (sub & 0xff) | (sub == 0 ? 1u << 8 : sub == 1 ? 2u << 8 : 0);
     if (sub == 0)
-        set(regs, smt, threads_of(c), level, c->id);
+        set(regs, smt, threads_of(c), level, c->apic_id);
     else if (sub == 1)
-        set(regs, package, threads_of(c) * cores_of(c), level, c->id);
+        set(regs, package, threads_of(c) * cores_of(c), level, c->apic_id);
     else
-        set(regs, 0, 0, level, c->id);
+        set(regs, 0, 0, level, c->apic_id);
 }
 
 static void leaf_xsave(const struct cpu *c, uint32_t sub, uint32_t regs[4])
@@ -216,8 +225,9 @@ static void leaf_extended(const struct cpu *c, uint32_t leaf, uint32_t sub, uint
     case 0x8000001e:
         if (amd && has_feature(c, FEAT_TOPOEXT)) {
             unsigned smt = width(threads_of(c)), package = smt + width(cores_of(c));
-            set(regs, c->id, ((uint32_t)c->id >> smt & 0xff) | (threads_of(c) - 1) << 8,
-                (uint32_t)c->id >> package & 0xff, 0);
+            uint32_t in_package = c->apic_id & ((1u << package) - 1);
+            set(regs, c->apic_id, in_package >> smt | (threads_of(c) - 1) << 8, c->apic_id >> package & 0xff,
+                0);
         }
         break;
     default: break;
@@ -253,7 +263,8 @@ void cpu_cpuid(struct cpu *c, uint32_t leaf, uint32_t sub, uint32_t regs[4])
         if (intel(c)) leaf_caches(c, sub, regs);
         break;
     case 5:
-        if (has_feature(c, FEAT_MONITOR)) set(regs, 0x40, 0x40, 3, 0);
+        /* Lines of 64 bytes; ECX[0] of MWAIT; C1 with its substates and nothing deeper. */
+        if (has_feature(c, FEAT_MONITOR)) set(regs, 0x40, 0x40, 3, intel(c) ? 0x20 : 0x11);
         break;
     case 7: leaf_7(c, sub, regs); break;
     case 0xb: leaf_topology(c, sub, regs); break;

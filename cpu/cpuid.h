@@ -34,10 +34,13 @@ struct cpu_model {
     struct cache_info cache[5];
 };
 
-/* Sockets, cores and threads of the machine, for topology leaves; initial APIC id = id of the cpu. */
+/* Sockets, cores of each, threads of each core, for topology leaves. */
 struct cpu_topology {
     uint16_t sockets, cores, threads; /* 0 counts as 1 */
 };
+/* Initial APIC ID of logical processor n: fields of whole bits for thread, core and socket, so that IDs have
+ * gaps where a count is no power of two. SDM 3A 9.9.1. */
+uint32_t cpu_topology_apic_id(const struct cpu_topology *t, unsigned n);
 
 extern const struct cpu_model cpu_models[];
 extern const unsigned cpu_model_count;

@@ -6,6 +6,7 @@
 #include "cpu/event.h"
 
 #include "cpu/mem.h"
+#include "cpu/monitor.h"
 
 /* What a row answers: not now, or something was done and the boundary is over. */
 enum rank_result { RANK_NOTHING, RANK_DONE };
@@ -123,6 +124,9 @@ static enum rank_result rank_mwait_break(struct cpu *c)
     return RANK_DONE;
 }
 
+/* UMWAIT and TPAUSE end at their deadline. SDM 2B "UMWAIT" */
+static enum rank_result rank_wait_over(struct cpu *c) { return monitor_expire(c) ? RANK_DONE : RANK_NOTHING; }
+
 static enum rank_result rank_sipi(struct cpu *c)
 {
     if (!c->s.intr.sipi_pending) return RANK_NOTHING;
@@ -162,6 +166,7 @@ static const struct {
     {rank_virtual_intr, IN_ACTIVE | IN_HLT},
     {rank_extint, IN_ACTIVE | IN_HLT},
     {rank_mwait_break, IN_HLT},
+    {rank_wait_over, IN_HLT},
     {rank_sipi, IN_WAIT_SIPI},
     {rank_code_breakpoint, IN_ACTIVE},
 };

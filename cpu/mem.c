@@ -7,8 +7,15 @@
 
 #include "cpu/engine.h"
 #include "cpu/event.h"
+#include "cpu/monitor.h"
 
-enum piece_kind { PIECE_RAM, PIECE_CODE, PIECE_DROP /* ROM, read as RAM */, PIECE_MMIO, PIECE_APIC };
+enum piece_kind {
+    PIECE_RAM,
+    PIECE_NOTED /* code, monitored */,
+    PIECE_DROP /* ROM, read as RAM */,
+    PIECE_MMIO,
+    PIECE_APIC
+};
 
 /* --- Physical memory --- */
 
@@ -72,6 +79,7 @@ static void ram_written(struct cpu *c, uint64_t hpa, uint32_t n)
     uint8_t *flags = &c->bus->page_flags[hpa >> PAGE_SHIFT];
     *flags |= PAGE_DIRTY;
     if ((*flags & PAGE_CODE) != 0 && engine_line_has_code(c->bus, hpa, n)) engine_code_written(c, hpa, n);
+    if ((*flags & PAGE_WATCH) != 0) monitor_written(c->bus, hpa, n);
 }
 
 void phys_read_bytes(struct cpu *c, uint64_t hpa, void *buf, uint32_t n)
@@ -160,8 +168,9 @@ static bool locate(struct cpu *c, uint64_t lin, uint32_t size, unsigned index, u
         p->kind = PIECE_MMIO;
     else if (flags & PAGE_ROM)
         p->kind = PIECE_DROP;
-    else if ((acc & MEM_W) != 0 && phys_holds_code(c, p->hpa, size))
-        p->kind = PIECE_CODE;
+    else if ((acc & MEM_W) != 0 && (phys_holds_code(c, p->hpa, size) ||
+                                    ((flags & PAGE_WATCH) != 0 && monitor_watches(c->bus, p->hpa, size))))
+        p->kind = PIECE_NOTED;
     else
         return true;
     return p->kind == PIECE_DROP || want_exact(c);
@@ -208,11 +217,12 @@ static bool piece_write(struct cpu *c, const struct mem_piece *p, const uint8_t 
 {
     switch ((enum piece_kind)p->kind) {
     case PIECE_RAM:
-        /* Beside decoded code in its page: no write tag, so the dirty mark is set here. */
+        /* Beside decoded code or a monitored line in its page: no write tag, so the dirty mark is set here.
+         */
         c->bus->page_flags[p->hpa >> PAGE_SHIFT] |= PAGE_DIRTY;
         memcpy(p->host, in, p->size);
         break;
-    case PIECE_CODE: phys_write_bytes(c, p->hpa, in, p->size); break;
+    case PIECE_NOTED: phys_write_bytes(c, p->hpa, in, p->size); break;
     case PIECE_DROP: break;
     case PIECE_MMIO:
         for (uint32_t done = 0; done < p->size; done += 8) {

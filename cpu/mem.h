@@ -47,9 +47,9 @@ bool lin_read_cpl(struct cpu *c, uint64_t lin, uint32_t size, unsigned cpl, uint
 bool lin_write_cpl(struct cpu *c, uint64_t lin, uint32_t size, unsigned cpl, uint64_t v);
 bool lin_probe_write_cpl(struct cpu *c, uint64_t lin, uint32_t n, unsigned cpl);
 
-/* An access to non-RAM, to a page with decoded code or to an armed data breakpoint outside exact mode
- * (cpu->exact) records FAULT_EXACT and returns false: run the instruction again alone. Event delivery and
- * other code outside blocks sets cpu->exact around its accesses. */
+/* An access to non-RAM, to decoded code, to a monitored line or to an armed data breakpoint outside exact
+ * mode (cpu->exact) records FAULT_EXACT and returns false: run the instruction again alone. Event delivery
+ * and other code outside blocks sets cpu->exact around its accesses. */
 
 /* Segment half alone: offset -> linear with limit, type, canonical checks (#GP/#SS/#GP(0)). */
 bool seg_linear(struct cpu *c, unsigned seg, uint64_t off, uint32_t n, enum access acc, uint64_t *lin);
@@ -85,7 +85,7 @@ void mmu_update(struct cpu *c);
  * (#PF with I/D, second stage). Whatever may change an earlier answer (flushes, mmu_update) increments
  * c->exec_generation. */
 bool mem_fetch_page(struct cpu *c, uint64_t lin, uint64_t *hpa);
-/* The physical page has PAGE_CODE now: no fast write entry for it may stay or be made. */
+/* The physical page has PAGE_CODE or PAGE_WATCH now: no fast write entry for it may stay or be made. */
 void tlb_protect_code_page(struct cpu *c, uint64_t hpa_page);
 /* What a fetch address means changed otherwise (CS base or limit): a new c->exec_generation. */
 void tlb_new_generation(struct cpu *c);

@@ -290,7 +290,7 @@ static void fill_l1(struct cpu *c, uint64_t lin, unsigned index, unsigned acc, c
     e->addend = addend;
     if (second_stage_allows(r, MEM_R) && refused(c, r, p->pkey, index, MEM_R) == 0) e->read = tag;
     if (second_stage_allows(r, MEM_X) && refused(c, r, p->pkey, index, MEM_X) == 0) e->exec = tag;
-    bool writable = (flags & (PAGE_ROM | PAGE_CODE)) == 0 && (r & PR_DIRTY) != 0 &&
+    bool writable = (flags & (PAGE_ROM | PAGE_CODE | PAGE_WATCH)) == 0 && (r & PR_DIRTY) != 0 &&
                     second_stage_allows(r, MEM_R | MEM_W) &&
                     refused(c, r, p->pkey, index, MEM_R | MEM_W) == 0;
     if (writable && ((acc & MEM_W) != 0 || (flags & PAGE_DIRTY) != 0)) {

@@ -162,7 +162,7 @@ enum activity {
     ACTIVITY_HLT = 1,
     ACTIVITY_SHUTDOWN = 2,
     ACTIVITY_WAIT_SIPI = 3,
-    ACTIVITY_MWAIT = 4 /* no number in the manuals: MWAIT on an armed monitor */
+    ACTIVITY_MWAIT = 4 /* no number in the manuals: MWAIT, UMWAIT or TPAUSE (monitor.h) */
 };
 
 /* Event types in the numbering of the VM-entry interruption-information field. */
@@ -197,7 +197,9 @@ struct monitor_state {
     uint32_t length;
     uint8_t armed;
     uint8_t wake_on_if0; /* MWAIT ECX[0] */
-    uint8_t pad[2];
+    uint8_t expiry_cf;   /* UMWAIT, TPAUSE: CF when the wait ends at its deadline */
+    uint8_t pad[1];
+    uint64_t deadline; /* machine cycle at which a wait under way ends; 0: none */
 };
 
 struct cpu_state {

@@ -64,7 +64,11 @@ static enum uv_status put_firmware(uv_machine *v, uint64_t *rsdp)
     const struct machine_config *mc = machine_configuration(v->m);
     uint32_t regs[4] = {0}, size;
     cpu_cpuid(machine_cpu(v->m, 0), 1, 0, regs);
+    uint32_t ids[MACHINE_MAX_CPUS] = {0};
+    for (uint32_t i = 0; i < machine_cpu_count(v->m); i++)
+        ids[i] = machine_cpu(v->m, i)->apic_id;
     struct firmware_config fc = {.cpus = machine_cpu_count(v->m),
+                                 .apic_id = ids,
                                  .cpu_signature = regs[0],
                                  .cpu_features = regs[3],
                                  .hpet = !mc->no_hpet,

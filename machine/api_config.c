@@ -93,6 +93,37 @@ static enum uv_status set_cpus(uv_config *c, const char *value)
     return s;
 }
 
+static enum uv_status set_part(uv_config *c, const char *what, const char *value, uint32_t *part)
+{
+    uint64_t v;
+    enum uv_status s = number(c, what, value, 1, MACHINE_MAX_CPUS, &v);
+    if (s != UV_OK) return s;
+    /* The parts not named yet count as one. */
+    if (c->machine.sockets == 0) c->machine.sockets = c->machine.cores = c->machine.threads = 1;
+    *part = (uint32_t)v;
+    return UV_OK;
+}
+static enum uv_status set_sockets(uv_config *c, const char *value)
+{
+    return set_part(c, "sockets", value, &c->machine.sockets);
+}
+static enum uv_status set_cores(uv_config *c, const char *value)
+{
+    return set_part(c, "cores", value, &c->machine.cores);
+}
+static enum uv_status set_threads(uv_config *c, const char *value)
+{
+    return set_part(c, "threads", value, &c->machine.threads);
+}
+
+static enum uv_status set_order_seed(uv_config *c, const char *value)
+{
+    uint64_t v;
+    enum uv_status s = number(c, "order-seed", value, 0, UINT64_MAX, &v);
+    if (s == UV_OK) c->machine.order_seed = v;
+    return s;
+}
+
 static enum uv_status set_quantum(uv_config *c, const char *value)
 {
     uint64_t v;

@@ -150,6 +150,8 @@ static void bus_ferr(void *opaque, int id)
 static void bus_init_taken(void *opaque, int id) { local_apic_init_reset(&vcpu_of(opaque, id)->apic); }
 static void bus_tsc_changed(void *opaque, int id) { local_apic_tsc_changed(&vcpu_of(opaque, id)->apic); }
 
+static void bus_wake(void *opaque, int id) { machine_wake(opaque, (uint32_t)id); }
+
 static uint64_t ram_load(const struct machine *m, uint64_t address, uint32_t size)
 {
     uint64_t value = 0;
@@ -184,7 +186,7 @@ static void bus_mmio_write(void *opaque, int id, uint64_t address, uint32_t size
         if (m->memory.page_flags[address >> PAGE_SHIFT] & PAGE_ROM) return;
         for (uint32_t i = 0; i < size; i++)
             m->memory.ram[address + i] = (uint8_t)(value >> 8 * i);
-        m->memory.page_flags[address >> PAGE_SHIFT] |= PAGE_DIRTY;
+        machine_memory_written(m, address, size);
     } else {
         mmio_write(&m->mmio, address, size, value);
     }
@@ -342,6 +344,13 @@ static bool claim_mmio(struct machine *m)
     return !m->config.pc_testdev || mmio_add(&m->mmio, &test);
 }
 
+struct cpu_topology board_topology(const struct machine *m)
+{
+    const struct machine_config *c = &m->config;
+    if (c->sockets == 0) return (struct cpu_topology){1, (uint16_t)c->smp, 1};
+    return (struct cpu_topology){(uint16_t)c->sockets, (uint16_t)c->cores, (uint16_t)c->threads};
+}
+
 bool board_setup(struct machine *m)
 {
     m->bus = (struct bus){.ram = m->memory.ram,
@@ -361,11 +370,13 @@ bool board_setup(struct machine *m)
                           .msr_write = bus_msr_write,
                           .ferr = bus_ferr,
                           .init_taken = bus_init_taken,
-                          .tsc_changed = bus_tsc_changed};
+                          .tsc_changed = bus_tsc_changed,
+                          .wake = bus_wake};
+    const struct cpu_topology topology = board_topology(m);
     for (uint32_t i = 0; i < m->config.smp; i++) {
         struct vcpu *v = &m->vcpu[i];
         v->machine = m;
-        local_apic_setup(&v->apic, &apic_ops, m, &m->apic_bus, (int)i, i);
+        local_apic_setup(&v->apic, &apic_ops, m, &m->apic_bus, (int)i, cpu_topology_apic_id(&topology, i));
         clock_register(&m->clock, &v->apic_timer, apic_timer, v);
         m->apic_bus.apic[i] = &v->apic;
     }

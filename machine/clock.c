@@ -56,7 +56,7 @@ void clock_reset(struct clock *k)
     for (uint32_t i = 0; i < k->registered; i++)
         k->all[i]->slot = 0;
     k->armed = 0;
-    k->now = k->latest = 0;
+    k->now = k->latest = k->turn_limit = 0;
     k->sequence = 0;
 }
 
@@ -73,11 +73,14 @@ void clock_arm(struct clock *k, struct timer *t, uint64_t cycle)
     t->cycle = cycle;
     t->sequence = k->sequence++;
     sift_up(k, k->armed++, t);
-    /* The vCPU that is running must not run past it. */
-    if (k->running && cycle < k->running->cycle_limit) {
-        uint64_t now = cpu_now(k->running);
-        cpu_limit(k->running, cycle > now ? cycle : now);
-    }
+    clock_limit(k, cycle); /* the vCPU that is running must not run past it */
+}
+
+void clock_limit(struct clock *k, uint64_t cycle)
+{
+    if (k->running && cycle < cpu_now(k->running)) cycle = cpu_now(k->running);
+    if (cycle < k->turn_limit) k->turn_limit = cycle;
+    if (k->running) cpu_limit(k->running, cycle);
 }
 
 void clock_cancel(struct clock *k, struct timer *t)

@@ -32,6 +32,7 @@ struct clock {
     uint64_t latest;     /* latest time that a device has seen: it never goes back between two vCPUs */
     uint64_t sequence;   /* of the next arming */
     struct cpu *running; /* vCPU inside cpu_run(): its time is the time */
+    uint64_t turn_limit; /* where the turn of a vCPU ends (run.c): never beyond the next event */
     uint32_t armed, registered;
     struct timer *heap[CLOCK_MAX_TIMERS];
     struct timer *all[CLOCK_MAX_TIMERS]; /* in order of registration: canonical for snapshots */
@@ -44,6 +45,8 @@ void clock_register(struct clock *k, struct timer *t, timer_fn *fn, void *opaque
 /* (Re)arms: fires once at `cycle`, or as soon as possible when that has passed. CLOCK_NEVER cancels. */
 void clock_arm(struct clock *k, struct timer *t, uint64_t cycle);
 void clock_cancel(struct clock *k, struct timer *t);
+/* The turn under way ends at `cycle` or, when that has passed, at once. */
+void clock_limit(struct clock *k, uint64_t cycle);
 /* Cycle of the earliest event, CLOCK_NEVER when there is none. */
 uint64_t clock_next(const struct clock *k);
 /* Fires everything due at or before `until`, in order, each with `now` at its own cycle. */

@@ -8,6 +8,7 @@
 #include "cpu/engine.h"
 #include "cpu/insn.h"
 #include "cpu/mem.h"
+#include "cpu/monitor.h"
 #include "machine/dma.h"
 #include "machine/machine_extension.h"
 #include "machine/machine_internal.h"
@@ -26,6 +27,9 @@ static const char *config_error(const struct machine_config *c)
 {
     if (!c->cpu_model) return "no CPU model chosen";
     if (c->smp < 1 || c->smp > MACHINE_MAX_CPUS) return "number of processors must be 1 to 64";
+    uint64_t product = (uint64_t)c->sockets * c->cores * c->threads;
+    if ((c->sockets | c->cores | c->threads) != 0 && product != c->smp)
+        return "number of processors must be sockets x cores x threads";
     if (c->memory < MEMORY_UNIT || c->memory > MEMORY_MAX || c->memory % MEMORY_UNIT)
         return "memory must be 1 MiB to 1 TiB, in whole MiB";
     return NULL;
@@ -84,7 +88,7 @@ bool machine_input(struct machine *m, uint32_t port, uint64_t cycle, const uint8
 {
     if (port >= MACHINE_MAX_SERIAL || !m->config.serial[port]) return false;
     if (n > INPUT_MAX - m->input_count) return false;
-    uint64_t now = clock_now(&m->clock);
+    uint64_t now = machine_now(m);
     for (size_t i = 0; i < n; i++) {
         struct input_event e = {.cycle = cycle < now ? now : cycle, .port = port, .byte = data[i]};
         if (!input_insert(m, &e)) return false;
@@ -102,7 +106,8 @@ static bool create_cpus(struct machine *m)
         v->cpu = cpu_create((int)i, m->config.cpu_model, m->config.cpu_features, &m->bus, &m->probes);
         if (!v->cpu) return false;
         m->cpus++;
-        v->cpu->topology = (struct cpu_topology){1, (uint16_t)m->config.smp, 1};
+        v->cpu->topology = board_topology(m);
+        v->cpu->apic_id = v->apic.id;
         v->apic.phys_bits = v->cpu->phys_bits;
         v->apic.has_x2apic = has_feature(v->cpu, FEAT_X2APIC);
         v->apic.has_deadline = has_feature(v->cpu, FEAT_TSC_DEADLINE);
@@ -114,9 +119,9 @@ static bool create_cpus(struct machine *m)
 static bool describe(struct machine *m)
 {
     struct fw_cfg *f = &m->fw_cfg;
-    uint16_t cpus = (uint16_t)m->config.smp;
+    uint16_t cpus = (uint16_t)m->config.smp, ids = (uint16_t)(m->vcpu[cpus - 1].apic.id + 1);
     return fw_cfg_init(f, m) && fw_cfg_add_u64(f, FW_CFG_RAM_SIZE, m->config.memory) &&
-           fw_cfg_add_u16(f, FW_CFG_NB_CPUS, cpus) && fw_cfg_add_u16(f, FW_CFG_MAX_CPUS, cpus) &&
+           fw_cfg_add_u16(f, FW_CFG_NB_CPUS, cpus) && fw_cfg_add_u16(f, FW_CFG_MAX_CPUS, ids) &&
            fw_cfg_add_u16(f, FW_CFG_NOGRAPHIC, 1);
 }
 
@@ -170,6 +175,8 @@ void machine_reset(struct machine *m)
     m->stop_pending = false;
     m->idle_since = CLOCK_NEVER;
     m->debug_random = m->config.debug.drop_derived;
+    m->turn = -1;
+    m->stopped_at = 0;
     for (uint32_t i = 0; i < m->cpus; i++) {
         struct vcpu *v = &m->vcpu[i];
         v->idle = false;
@@ -224,7 +231,8 @@ const struct machine_config *machine_configuration(const struct machine *m) { re
 
 uint64_t machine_now(const struct machine *m)
 {
-    return m->clock.running ? cpu_now(m->clock.running) : m->clock.now;
+    if (m->clock.running) return cpu_now(m->clock.running);
+    return m->stopped_at > m->clock.now ? m->stopped_at : m->clock.now;
 }
 
 uint64_t machine_instructions(const struct machine *m)
@@ -237,19 +245,20 @@ uint64_t machine_instructions(const struct machine *m)
 
 /* ---- memory ---- */
 
-static void written(struct machine *m, uint64_t address, uint64_t n)
+void machine_memory_written(struct machine *m, uint64_t address, uint64_t n)
 {
     if (n == 0) return;
     for (uint64_t p = address >> PAGE_SHIFT; p <= (address + n - 1) >> PAGE_SHIFT; p++)
         m->memory.page_flags[p] |= PAGE_DIRTY;
     engine_bus_written(&m->bus, address, n);
+    monitor_written(&m->bus, address, n);
 }
 
 bool machine_memory_write(struct machine *m, uint64_t address, const void *data, uint64_t n)
 {
     if (!memory_map_covers(&m->memory, address, n)) return false;
     if (n) memcpy(m->memory.ram + address, data, n);
-    written(m, address, n);
+    machine_memory_written(m, address, n);
     return true;
 }
 
@@ -264,7 +273,7 @@ bool machine_memory_fill(struct machine *m, uint64_t address, uint8_t value, uin
 {
     if (!memory_map_covers(&m->memory, address, n)) return false;
     if (n) memset(m->memory.ram + address, value, n);
-    written(m, address, n);
+    machine_memory_written(m, address, n);
     return true;
 }
 
@@ -298,7 +307,7 @@ bool dma_write_bytes(struct machine *m, uint64_t address, const void *data, uint
         if (here > n) here = n;
         if (!(m->memory.page_flags[address >> PAGE_SHIFT] & PAGE_ROM)) {
             memcpy(m->memory.ram + address, from, here);
-            written(m, address, here);
+            machine_memory_written(m, address, here);
         }
         address += here;
         from += here;

@@ -28,10 +28,12 @@ struct machine_debug {
 struct machine_config {
     uint64_t memory; /* bytes of RAM, a multiple of 1 MiB */
     const struct cpu_model *cpu_model;
-    uint64_t cpu_features[8]; /* FEAT_ bits as cpu_model_parse() left them */
-    uint32_t smp;             /* logical processors, 1 to MACHINE_MAX_CPUS */
-    uint64_t quantum;         /* cycles a vCPU runs before the next one's turn; 0: default */
-    int64_t rtc_base;         /* seconds since 1970 (UTC) shown by the RTC at cycle 0 */
+    uint64_t cpu_features[8];         /* FEAT_ bits as cpu_model_parse() left them */
+    uint32_t smp;                     /* logical processors, 1 to MACHINE_MAX_CPUS */
+    uint32_t sockets, cores, threads; /* their product is smp; all 0: one socket of smp cores */
+    uint64_t quantum;                 /* cycles a vCPU runs before the next one's turn; 0: default */
+    uint64_t order_seed; /* 0: the vCPU furthest behind runs next; else an order drawn for each quantum */
+    int64_t rtc_base;    /* seconds since 1970 (UTC) shown by the RTC at cycle 0 */
 
     /* Backends are borrowed, not owned. NULL: the port does not exist. */
     struct chardev *serial[MACHINE_MAX_SERIAL];
@@ -79,9 +81,9 @@ void machine_destroy(struct machine *m);
  * on, PIT channel 0 at 18.2 Hz. The loader then sets processor 0. */
 void machine_reset(struct machine *m);
 
-/* Runs until machine cycle `until` or an earlier stop. Can always be called again to continue. With one
- * processor it makes no difference how a run is cut into calls; with several, cut at multiples of the
- * quantum. */
+/* Runs until a processor reaches machine cycle `until` (the others may be up to a quantum behind) or an
+ * earlier stop. Can always be called again to continue: a turn that was cut goes on, so it makes no
+ * difference how a run is cut into calls. */
 struct machine_exit machine_run(struct machine *m, uint64_t until);
 /* Makes machine_run() return MACHINE_REQUEST soon; the only call allowed from a signal handler. */
 void machine_request_stop(struct machine *m);
@@ -91,7 +93,7 @@ uint32_t machine_cpu_count(const struct machine *m);
 struct probe_bus *machine_probes(struct machine *m); /* probe_subscribe() here */
 struct fw_cfg *machine_fw_cfg(struct machine *m);
 const struct machine_config *machine_configuration(const struct machine *m);
-uint64_t machine_now(const struct machine *m);
+uint64_t machine_now(const struct machine *m);          /* between runs: where the last one stopped */
 uint64_t machine_instructions(const struct machine *m); /* retired by all processors */
 uint64_t machine_state_hash(struct machine *m);         /* all state and RAM, equal on all hosts */
 

@@ -52,6 +52,7 @@ struct machine {
 
     struct vcpu vcpu[MACHINE_MAX_CPUS];
     uint32_t cpus;
+    int32_t turn; /* vCPU whose turn it is, until clock.turn_limit; -1: the next is to be chosen */
     struct apic_bus apic_bus;
     struct io_apic io_apic;
     struct i8259 pic;
@@ -79,15 +80,19 @@ struct machine {
     uint32_t stop_code;
     volatile sig_atomic_t stop_request;
     uint64_t debug_random; /* config.debug.drop_derived: where its sequence stands */
+    uint64_t stopped_at; /* cycle that the last machine_run() returned; 0 while running */
     uint64_t idle_since; /* cycle from which no processor has run; CLOCK_NEVER: one runs */
 };
 
 /* A device ends the run: the first reason of a run wins. */
 void machine_stop_with(struct machine *m, enum machine_stop stop, uint32_t code);
 void machine_set_a20(struct machine *m, bool enabled);
+/* machine.c: RAM changed by other means than a processor's store. */
+void machine_memory_written(struct machine *m, uint64_t address, uint64_t n);
 /* board.c: connects and claims everything; false: no memory or a conflict of addresses. */
 bool board_setup(struct machine *m);
 void board_reset(struct machine *m);
+struct cpu_topology board_topology(const struct machine *m);
 /* run.c */
 void machine_wake(struct machine *m, uint32_t index);
 /* state.c: every field of the machine but RAM, in canonical order. */

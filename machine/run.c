@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Running: one host thread, the vCPU furthest behind runs next until its quantum, the next event or the
  * limit; when all sleep, time jumps to the next event. Which vCPU runs and for how long follows from
- * machine state alone, so every run of a configuration takes the same steps. */
+ * machine state alone, so every run of a configuration takes the same steps. A turn that a call of
+ * machine_run() cuts off is state too: the next call goes on with it. */
 #include "cpu/event.h"
+#include "cpu/monitor.h"
 #include "machine/machine_internal.h"
 
-/* Cycles a vCPU may be ahead of another: short enough that spinning on another's store costs little. */
+/* Cycles a vCPU may be ahead of another: short enough that spinning on another's store costs little, long
+ * enough that changing over costs little (bench/README.md). */
 #define QUANTUM_DEFAULT UINT64_C(2000)
 /* A vCPU alone runs this long between two looks at the stop flag. */
 #define STRETCH UINT64_C(10000000)
@@ -32,21 +35,29 @@ static void advance(struct cpu *c, uint64_t cycle)
     c->budget = 0;
 }
 
+/* Ends the turn under way in time for another processor that can run again. */
+static void share_turn(struct machine *m, const struct vcpu *with)
+{
+    struct vcpu *v = m->turn >= 0 ? &m->vcpu[m->turn] : NULL;
+    if (v && v != with) clock_limit(&m->clock, turn_end(m, cpu_now(v->cpu)));
+}
+
 void machine_wake(struct machine *m, uint32_t index)
 {
     struct vcpu *v = &m->vcpu[index];
     if (!v->idle) return;
     v->idle = false;
     struct cpu *running = m->clock.running;
-    uint64_t now = clock_now(&m->clock);
-    advance(v->cpu, now);
-    /* The waker stops being alone. */
-    if (running && running != v->cpu) cpu_limit(running, turn_end(m, cpu_now(running)));
+    advance(v->cpu, running ? cpu_now(running) : m->clock.now);
+    share_turn(m, v);
 }
 
+/* Cycle at which a sleeper may want to act: its context's, or the end of a timed wait. */
 static uint64_t deadline_of(struct cpu *c)
 {
-    return c->virt->next_deadline ? c->virt->next_deadline(c) : CLOCK_NEVER;
+    uint64_t context = c->virt->next_deadline ? c->virt->next_deadline(c) : CLOCK_NEVER;
+    uint64_t wait = monitor_deadline(c);
+    return context < wait ? context : wait;
 }
 
 struct choice {
@@ -80,6 +91,33 @@ static struct choice choose(struct machine *m)
         }
     }
     return c;
+}
+
+/* Place in a random order of all vCPUs, another one for each quantum (splitmix64). */
+static uint64_t lot(uint64_t seed, uint64_t slot, uint32_t index)
+{
+    uint64_t z = seed + (slot * MACHINE_MAX_CPUS + index + 1) * UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+/* With an order seed: whose turn it is among those that have not reached `limit`. */
+static struct vcpu *draw(struct machine *m, const struct choice *c, uint64_t limit)
+{
+    struct vcpu *best = c->next;
+    if (m->config.order_seed == 0 || c->runnable == 1) return best;
+    uint64_t slot = c->now / quantum_of(m), least = UINT64_MAX;
+    for (uint32_t i = 0; i < m->cpus; i++) {
+        struct vcpu *v = &m->vcpu[i];
+        if (v->idle || cpu_now(v->cpu) >= limit) continue;
+        uint64_t l = lot(m->config.order_seed, slot, i);
+        if (l <= least) {
+            least = l;
+            best = v;
+        }
+    }
+    return best;
 }
 
 /* ---- hang detection ---- */
@@ -136,21 +174,21 @@ static bool is_hung(struct machine *m, uint64_t next, uint64_t deadline, enum ma
 
 /* ---- the loop ---- */
 
-static struct machine_exit leave(struct machine *m, enum machine_stop stop, uint32_t code, int cpu)
+static struct machine_exit leave(struct machine *m, enum machine_stop stop, uint32_t code, int cpu,
+                                 uint64_t cycle)
 {
-    uint64_t slowest = choose(m).now, now;
-    if (slowest != CLOCK_NEVER && slowest > m->clock.now) m->clock.now = slowest;
-    now = m->clock.now;
-    if (cpu >= 0 && cpu_now(m->vcpu[cpu].cpu) > now) now = cpu_now(m->vcpu[cpu].cpu);
+    if (cpu >= 0 && cpu_now(m->vcpu[cpu].cpu) > cycle) cycle = cpu_now(m->vcpu[cpu].cpu);
+    if (m->clock.now > cycle) cycle = m->clock.now;
     for (unsigned i = 0; i < MACHINE_MAX_SERIAL; i++)
         chardev_flush(m->config.serial[i]);
     chardev_flush(m->config.debugcon);
-    return (struct machine_exit){.stop = stop, .code = code, .cpu = cpu, .cycle = now};
+    m->stopped_at = cycle;
+    return (struct machine_exit){.stop = stop, .code = code, .cpu = cpu, .cycle = cycle};
 }
 
-/* config.debug: drops what is derived before this turn, now and then, and says how long the turn may be. The
+/* config.debug: drops what is derived now and then, and says after how many cycles to cut the turn. The
  * lengths spread over the powers of two up to 64 Ki cycles, so that runs are cut everywhere. */
-static uint64_t debug_turn(struct machine *m, struct cpu *c)
+static uint64_t debug_cut(struct machine *m, struct cpu *c)
 {
     m->debug_random ^= m->debug_random << 13; /* xorshift64: never 0 from a seed that is not */
     m->debug_random ^= m->debug_random >> 7;
@@ -159,14 +197,15 @@ static uint64_t debug_turn(struct machine *m, struct cpu *c)
     return 1 + (m->debug_random >> 41 & ((UINT64_C(1) << (m->debug_random >> 60)) * 2 - 1));
 }
 
-/* One turn of one vCPU. */
-static enum run_stop run_turn(struct machine *m, struct vcpu *v, uint64_t limit)
+/* The vCPU whose turn it is, until the turn's end or `until`. */
+static enum run_stop run_turn(struct machine *m, uint64_t until)
 {
+    struct vcpu *v = &m->vcpu[m->turn];
     struct cpu *c = v->cpu;
     uint64_t before = cpu_now(c);
     uint32_t attention = c->attention;
     m->clock.running = c;
-    enum run_stop stop = cpu_run(c, limit);
+    enum run_stop stop = cpu_run(c, m->clock.turn_limit < until ? m->clock.turn_limit : until);
     m->clock.running = NULL;
     if (cpu_now(c) > before || stop != STOP_IDLE) m->idle_since = CLOCK_NEVER;
     /* Asleep once a look changes nothing any more (an INIT may have left a SIPI to look at). */
@@ -177,31 +216,30 @@ static enum run_stop run_turn(struct machine *m, struct vcpu *v, uint64_t limit)
     return stop;
 }
 
-struct machine_exit machine_run(struct machine *m, uint64_t until)
+static bool turn_is_over(const struct machine *m)
 {
-    int last = -1;
-    for (;;) {
-        if (m->stop_pending) {
-            m->stop_pending = false;
-            return leave(m, m->stop, m->stop_code, last);
-        }
-        if (m->stop_request) {
-            m->stop_request = 0;
-            return leave(m, MACHINE_REQUEST, 0, last);
-        }
+    const struct vcpu *v = &m->vcpu[m->turn];
+    return v->idle || cpu_now(v->cpu) >= m->clock.turn_limit;
+}
+
+/* Between two turns: events that are due, wake-ups, then the next turn. True: it cannot go on; `stop` says
+ * why and `cycle` when. */
+static bool next_turn(struct machine *m, uint64_t until, enum machine_stop *stop, uint64_t *cycle)
+{
+    while (!m->stop_pending && !m->stop_request) {
         struct choice c = choose(m);
         uint64_t next = clock_next(&m->clock);
         uint64_t bound = c.now < until ? c.now : until;
 
         if (!c.next) {
-            enum machine_stop as;
             for (uint32_t i = 0; i < m->cpus; i++) { /* the last one fell asleep at its own time */
                 uint64_t t = cpu_now(m->vcpu[i].cpu);
                 if (t > next) t = next;
                 if (t > m->clock.now) m->clock.now = t;
             }
             if (m->idle_since == CLOCK_NEVER) m->idle_since = m->clock.now;
-            if (is_hung(m, next, c.deadline, &as)) return leave(m, as, 0, -1);
+            *cycle = m->clock.now;
+            if (is_hung(m, next, c.deadline, stop)) return true;
         }
 
         /* What is due before the slowest processor's time happens first. */
@@ -215,26 +253,56 @@ struct machine_exit machine_run(struct machine *m, uint64_t until)
             continue;
         }
         if (c.now >= until) {
-            if (until > m->clock.now) m->clock.now = until;
-            return leave(m, MACHINE_CYCLE_LIMIT, 0, -1);
+            if (!c.next && until > m->clock.now) m->clock.now = until;
+            *stop = MACHINE_CYCLE_LIMIT;
+            *cycle = until;
+            return true;
         }
 
-        uint64_t limit = until;
+        uint64_t limit = c.runnable > 1 ? turn_end(m, c.now) : c.now + STRETCH;
         if (next < limit) limit = next;
         if (c.deadline < limit) limit = c.deadline;
-        uint64_t end = c.runnable > 1 ? turn_end(m, c.now) : c.now + STRETCH;
-        if (end < limit) limit = end;
-        if (m->config.debug.drop_derived) {
-            end = c.now + debug_turn(m, c.next->cpu);
-            if (end < limit && m->cpus == 1) limit = end; /* several processors take turns of fixed length */
-        }
         if (c.now > m->clock.now) m->clock.now = c.now;
-        last = (int)(c.next - m->vcpu);
-        switch (run_turn(m, c.next, limit)) {
+        m->turn = (int32_t)(draw(m, &c, limit) - m->vcpu);
+        m->clock.turn_limit = limit;
+        break;
+    }
+    return false;
+}
+
+struct machine_exit machine_run(struct machine *m, uint64_t until)
+{
+    int last = -1;
+    m->stopped_at = 0;
+    for (;;) {
+        enum machine_stop stop;
+        uint64_t cycle;
+        if (m->stop_pending) {
+            m->stop_pending = false;
+            return leave(m, m->stop, m->stop_code, last, 0);
+        }
+        if (m->stop_request) {
+            m->stop_request = 0;
+            return leave(m, MACHINE_REQUEST, 0, last, 0);
+        }
+        if (m->turn >= 0 && turn_is_over(m)) m->turn = -1;
+        if (m->turn < 0) {
+            if (next_turn(m, until, &stop, &cycle)) return leave(m, stop, 0, -1, cycle);
+            continue;
+        }
+        if (cpu_now(m->vcpu[m->turn].cpu) >= until) return leave(m, MACHINE_CYCLE_LIMIT, 0, -1, until);
+        last = m->turn;
+        uint64_t cut = until;
+        if (m->config.debug.drop_derived) {
+            struct cpu *c = m->vcpu[last].cpu;
+            uint64_t drop = cpu_now(c) + debug_cut(m, c);
+            if (drop < cut) cut = drop;
+        }
+        switch (run_turn(m, cut)) {
         case STOP_SHUTDOWN:
-            if (!m->stop_pending) return leave(m, MACHINE_SHUTDOWN, 0, last);
+            if (!m->stop_pending) return leave(m, MACHINE_SHUTDOWN, 0, last, 0);
             break;
-        case STOP_DEBUG: return leave(m, MACHINE_DEBUG, 0, last);
+        case STOP_DEBUG: return leave(m, MACHINE_DEBUG, 0, last, 0);
         default: break;
         }
     }

@@ -117,6 +117,8 @@ static void visit_cpu_state(struct visitor *v, struct cpu_state *s)
     visit_u32(v, &s->monitor.length);
     visit_u8(v, &s->monitor.armed);
     visit_u8(v, &s->monitor.wake_on_if0);
+    visit_u8(v, &s->monitor.expiry_cf);
+    visit_u64(v, &s->monitor.deadline);
     visit_u8(v, &s->activity);
     visit_u8(v, &s->cpl);
     visit_u8(v, &s->in_guest);
@@ -196,7 +198,21 @@ static void visit_vcpu(struct visitor *v, struct vcpu *p)
     c->budget = 0;
     cpu_write_rflags(c, c->s.rflags);
     if (c->ext && c->ext->restored) c->ext->restored(c);
-    p->idle = false;
+}
+
+/* Quantum and order belong to the state: a run goes on as it was begun. */
+static void visit_schedule(struct visitor *v, struct machine *m)
+{
+    uint32_t turn = (uint32_t)(m->turn + 1);
+    uint64_t limit = m->turn < 0 ? 0 : m->clock.turn_limit;
+    visit_u32(v, &turn);
+    visit_u64(v, &limit);
+    visit_u64(v, &m->config.quantum);
+    visit_u64(v, &m->config.order_seed);
+    if (!v->loading) return;
+    m->turn = turn > m->cpus ? -1 : (int32_t)turn - 1;
+    m->clock.turn_limit = limit;
+    m->stopped_at = 0;
 }
 
 void machine_visit(struct machine *m, struct visitor *v)
@@ -220,10 +236,13 @@ void machine_visit(struct machine *m, struct visitor *v)
     pci_testdev_visit(&m->pci_testdev, v);
     fw_cfg_visit(&m->fw_cfg, v);
     clock_visit(&m->clock, v);
+    visit_schedule(v, m);
     if (!v->loading) return;
     machine_set_a20(m, (m->i8042.s.out_port & 2) != 0);
     for (uint32_t i = 0; i < m->cpus; i++)
         cpu_drop_derived(m->vcpu[i].cpu);
+    for (uint32_t i = 0; i < m->cpus; i++)
+        m->vcpu[i].idle_attention = m->vcpu[i].cpu->attention;
 }
 
 static void hash_bytes(struct visitor *v, uint8_t *data, size_t n) { XXH3_64bits_update(v->opaque, data, n); }

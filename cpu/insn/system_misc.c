@@ -5,11 +5,12 @@
 #include "cpu/flags.h"
 #include "cpu/insn.h"
 #include "cpu/insn/system.h"
+#include "cpu/monitor.h"
 #include "cpu/msr.h"
 #include "cpu/quirk.h"
 #include "cpu/xstate.h"
 
-enum { MSR_IA32_TSC = 0x10, MISC_ENABLE_MWAIT = 1 << 18, LINE = 64 };
+enum { MSR_IA32_TSC = 0x10, MISC_ENABLE_MWAIT = 1 << 18, LINE = MONITOR_LINE };
 
 static bool time_stamp_denied(const struct cpu *c) { return (c->s.cr4 & CR4_TSD) != 0 && c->s.cpl != 0; }
 
@@ -98,9 +99,7 @@ static bool arm_monitor(struct cpu *c, unsigned seg, uint64_t off)
     uint64_t lin, hpa;
     if (!seg_linear(c, seg, off, 1, ACC_READ, &lin)) return false;
     if (!mmu_translate(c, lin, c->mmu_index, MEM_R, &hpa)) return false;
-    c->s.monitor.address = hpa & ~(uint64_t)(LINE - 1);
-    c->s.monitor.length = LINE;
-    c->s.monitor.armed = 1;
+    monitor_arm(c, hpa);
     return true;
 }
 
@@ -121,8 +120,7 @@ SYSTEM(monitor)
     return DONE;
 }
 
-/* MWAIT may end early (SDM 2B "MWAIT", implementation-dependent events). It does so at once when
- * another processor might write the line or nothing else could end it; otherwise it waits for an event. */
+/* Without an armed monitor it is a NOP; a store since MONITOR has disarmed it. */
 SYSTEM(mwait)
 {
     bool late = cpu_quirk(c, QUIRK_LATE_EXITS);
@@ -131,29 +129,45 @@ SYSTEM(mwait)
     if (!late && intercepted(c, u, ICPT_MWAIT, &info)) return LEFT;
     if ((R32(RCX) & ~1u) != 0) return raise_gp(c);
     if (late && intercepted(c, u, ICPT_MWAIT, &info)) return LEFT;
-    bool break_on_if0 = (R32(RCX) & 1) != 0, armed = c->s.monitor.armed != 0;
-    c->s.monitor.armed = 0;
-    unsigned processors = c->topology.sockets * c->topology.cores * c->topology.threads;
-    if (!armed || processors > 1 || !(break_on_if0 || (c->s.rflags & FL_IF) != 0)) return DONE;
-    c->s.monitor.wake_on_if0 = break_on_if0;
-    c->s.activity = ACTIVITY_MWAIT;
-    cpu_update_attention(c);
+    if (c->s.monitor.armed) monitor_wait(c, true, (R32(RCX) & 1) != 0, 0, false);
     return DONE;
 }
 
 SYSTEM(umonitor) { return outcome_of(arm_monitor(c, u_seg(u), address_in(c, u, u->dst))); }
 
-/* UMWAIT and TPAUSE end at once; CF = 0: not because of IA32_UMWAIT_CONTROL. */
-SYSTEM(umwait)
+/* Machine cycles until the time-stamp counter as the program sees it reaches `tsc`; 0: it has. The view
+ * may run faster or slower than the counter. */
+static uint64_t cycles_until(struct cpu *c, uint64_t tsc)
+{
+    const uint64_t span = UINT64_C(1) << 32;
+    uint64_t counter = cpu_read_tsc(c), view = c->virt->tsc_view(c, counter);
+    uint64_t rate = c->virt->tsc_view(c, counter + span) - view;
+    if (tsc <= view || rate == 0) return 0;
+    unsigned __int128 cycles = ((unsigned __int128)(tsc - view) * span + rate - 1) / rate;
+    return cycles < UINT64_C(1) << 62 ? (uint64_t)cycles : UINT64_C(1) << 62;
+}
+
+/* UMWAIT and TPAUSE: until a deadline in EDX:EAX or, with CF = 1, the operating system's limit. An external
+ * interrupt ends the wait whatever IF is. */
+static enum outcome timed_wait(struct cpu *c, const struct uop *u, bool line)
 {
     if (time_stamp_denied(c)) return raise_gp(c);
     struct icpt_info info = {.gpr = u->dst, .value = edx_eax(c)};
     if (intercepted(c, u, ICPT_UMWAIT, &info)) return LEFT;
     if ((R32(u->dst) & ~1u) != 0) return raise_gp(c);
-    c->s.monitor.armed = 0;
+    uint64_t cycles = cycles_until(c, info.value);
+    uint64_t limit = c->s.msr_file[MSR_SLOT_UMWAIT_CONTROL] & 0xfffffffc;
+    bool limited = limit != 0 && limit < cycles;
     flags_load_oszapc(c, 0);
+    if (cycles != 0 && (!line || c->s.monitor.armed))
+        monitor_wait(c, line, true, cpu_now(c) + (limited ? limit : cycles), limited);
+    else
+        c->s.monitor.armed = 0;
     return DONE;
 }
+
+SYSTEM(umwait) { return timed_wait(c, u, true); }
+SYSTEM(tpause) { return timed_wait(c, u, false); }
 
 /* --- TLB and caches --- */
 

@@ -68,22 +68,68 @@ static int opt_memory(struct cli *cli, const char *name, const char *arg)
     return set(cli, "memory", text);
 }
 
+/* One number of -smp: 0 when it is not given. */
+static int smp_part(const char *arg, const char *name, uint64_t *v)
+{
+    char part[64];
+    *v = 0;
+    bool given =
+        name ? cli_property(arg, name, part, sizeof(part)) : cli_property(arg, NULL, part, sizeof(part));
+    if (!given) return 0;
+    if (cli_number(part, v) && *v >= 1 && *v <= 64) return 0;
+    return cli_fail(CLI_USAGE, "-smp %s: %s '%s': expected a number from 1 to 64", arg,
+                    name ? name : "processors", part);
+}
+
+/* [cpus=]N[,sockets=S][,cores=C][,threads=T]: parts left out follow from N, cores first, and N from them.
+ * Dies, modules and clusters can only be one; maxcpus only N, as no processor is plugged in later. */
 static int opt_smp(struct cli *cli, const char *name, const char *arg)
 {
-    char n[64], part[64];
+    static const char *const parts[] = {"sockets", "cores", "threads"};
+    static const char *const known[] = {"cpus", "sockets",  "cores",   "threads", "maxcpus",
+                                        "dies", "clusters", "modules", "drawers", "books"};
+    uint64_t n, plain, most, part[3];
+    int status;
     (void)name;
-    if (!cli_property(arg, "cpus", n, sizeof(n)) && !cli_property(arg, NULL, n, sizeof(n))) {
-        static const char *const parts[] = {"sockets", "cores", "threads"};
-        uint64_t product = 1, v;
-        for (unsigned i = 0; i < 3; i++)
-            if (cli_property(arg, parts[i], part, sizeof(part))) {
-                if (!cli_number(part, &v) || v == 0 || v > 64)
-                    return cli_fail(CLI_USAGE, "-smp %s: %s must be 1 to 64", arg, parts[i]);
-                product *= v;
-            }
-        snprintf(n, sizeof(n), "%llu", (unsigned long long)product);
+    for (const char *p = arg; p && *p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
+        size_t length = strcspn(p, "=,");
+        bool found = p[length] != '=';
+        for (unsigned i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+            found |= strlen(known[i]) == length && strncmp(p, known[i], length) == 0;
+        if (!found)
+            return cli_fail(CLI_USAGE,
+                            "-smp %s: unknown property '%.*s'; known: cpus, sockets, cores, threads", arg,
+                            (int)length, p);
     }
-    return set(cli, "cpus", n);
+    for (unsigned i = 5; i < sizeof(known) / sizeof(known[0]); i++) {
+        if ((status = smp_part(arg, known[i], &n))) return status;
+        if (n > 1) return cli_fail(CLI_USAGE, "-smp %s: %s must be 1", arg, known[i]);
+    }
+    if ((status = smp_part(arg, NULL, &plain)) || (status = smp_part(arg, "cpus", &n)) ||
+        (status = smp_part(arg, "maxcpus", &most)))
+        return status;
+    for (unsigned i = 0; i < 3; i++)
+        if ((status = smp_part(arg, parts[i], &part[i]))) return status;
+    if (n == 0) n = plain;
+    uint64_t given = (part[0] ? part[0] : 1) * (part[1] ? part[1] : 1) * (part[2] ? part[2] : 1);
+    if (n == 0) n = given;
+    unsigned fill = part[1] == 0 ? 1 : part[0] == 0 ? 0 : 2;
+    if (part[fill] == 0 && n % given == 0) part[fill] = n / given;
+    uint64_t product = 1;
+    for (unsigned i = 0; i < 3; i++)
+        product *= part[i] ? part[i] : (part[i] = 1);
+    if (product != n || (most != 0 && most != n))
+        return cli_fail(CLI_USAGE, "-smp %s: %llu processors are not sockets x cores x threads = %llu%s", arg,
+                        (unsigned long long)n, (unsigned long long)product,
+                        most != 0 && most != n ? ", and maxcpus is another number" : "");
+    char text[32];
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)n);
+    status = set(cli, "cpus", text);
+    for (unsigned i = 0; i < 3 && status == 0; i++) {
+        snprintf(text, sizeof(text), "%llu", (unsigned long long)part[i]);
+        status = set(cli, parts[i], text);
+    }
+    return status;
 }
 
 static int opt_cpu(struct cli *cli, const char *name, const char *arg)
@@ -175,6 +221,12 @@ static int opt_quantum(struct cli *cli, const char *name, const char *arg)
 {
     (void)name;
     return set(cli, "quantum", arg);
+}
+
+static int opt_order_seed(struct cli *cli, const char *name, const char *arg)
+{
+    (void)name;
+    return set(cli, "order-seed", arg);
 }
 
 static int opt_serial(struct cli *cli, const char *name, const char *arg)

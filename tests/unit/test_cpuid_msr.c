@@ -148,7 +148,7 @@ static void topology(void **state)
     (void)state;
     open_cpu("max");
     cpu->topology = (struct cpu_topology){2, 4, 2};
-    cpu->id = 11;
+    cpu->apic_id = 11;
     assert_int_equal(leaf(1, 0, 1) >> 24, 11);
     assert_int_equal(leaf(1, 0, 1) >> 16 & 0xff, 8);
     assert_int_equal(leaf(1, 0, 3) >> 28 & 1, 1);

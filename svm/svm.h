@@ -71,7 +71,7 @@ enum svm_nrip { NRIP_ZERO, NRIP_NEXT, NRIP_SOFT };
 
 /* Rows of vmrun_checks.def, see vmrun_checks.h. */
 enum svm_check_id {
-#define CHECK(id, section, holds, reads, rule) SVMCHECK_##id,
+#define CHECK(id, section, holds, reads, cure, rule) SVMCHECK_##id,
 #include "svm/vmrun_checks.def"
 #undef CHECK
     SVMCHECK_COUNT

@@ -56,22 +56,59 @@ static bool pdptes_ok(const struct svm_check *k)
     return true;
 }
 
-#define CHECK(id, section, predicate, reads, rule) \
+#define CHECK(id, section, predicate, reads, cure, rule) \
     static bool holds_##id(const struct svm_check *k) { return predicate; }
 #include "svm/vmrun_checks.def"
 #undef CHECK
 
+/* --- Nearest values: fewest changed bits --- */
+
+static uint64_t width_mask(const struct svm_check *k)
+{
+    return k->cap->phys_bits >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << k->cap->phys_bits) - 1;
+}
+
+static uint64_t nearest_type(uint64_t info)
+{
+    static const uint8_t type[8] = {0, 0, 2, 3, 4, 4, 2, 3};
+    unsigned t = (unsigned)(info >> INJ_TYPE_SHIFT & 7);
+    return (info & ~UINT64_C(0x700)) | (uint64_t)type[t] << INJ_TYPE_SHIFT;
+}
+
+static uint64_t nearest_vector(uint64_t info)
+{
+    info &= ~UINT64_C(0xe0);
+    return (info & INJ_VECTOR) == 2 ? info | 1 : info;
+}
+
+static uint64_t nearest_pat(uint64_t pat)
+{
+    static const uint8_t type[8] = {0, 1, 6, 7, 4, 5, 6, 7};
+    uint64_t v = 0;
+    for (int i = 0; i < 8; i++)
+        v |= (uint64_t)type[pat >> (8 * i) & 7] << (8 * i);
+    return v;
+}
+
+#define CURE(field, value) value
+#define CHECK(id, section, predicate, reads, cure, rule) \
+    static uint64_t cure_##id(const struct svm_check *k __attribute__((unused))) { return cure; }
+#include "svm/vmrun_checks.def"
+#undef CHECK
+#undef CURE
+
+#define CURE(field, value) VMCB_##field
 #define READS(...) \
     sizeof((const uint8_t[]){__VA_ARGS__}), { __VA_ARGS__ }
 const struct svm_check_row svm_check_rows[SVMCHECK_COUNT] = {
-#define CHECK(id, section, predicate, reads, rule) {#id, section, rule, holds_##id, reads},
+#define CHECK(id, section, predicate, reads, cure, rule) {#id, section, rule, holds_##id, cure_##id, cure, reads},
 #include "svm/vmrun_checks.def"
 #undef CHECK
 };
 
 const struct svm_check_row *svm_check_first(const struct svm_check *k)
 {
-#define CHECK(id, section, predicate, reads, rule) \
+#define CHECK(id, section, predicate, reads, cure, rule) \
     if (!holds_##id(k)) return &svm_check_rows[SVMCHECK_##id];
 #include "svm/vmrun_checks.def"
 #undef CHECK

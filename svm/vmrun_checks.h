@@ -19,6 +19,8 @@ struct svm_check {
 struct svm_check_row {
     const char *id, *section, *rule;
     bool (*holds)(const struct svm_check *k);
+    uint64_t (*cure)(const struct svm_check *k); /* nearest value of cure_field that makes it hold */
+    uint8_t cure_field;
     uint8_t read_count;
     uint8_t reads[8]; /* enum vmcb_field */
 };

@@ -47,7 +47,8 @@ size_t svm_explain_row(const struct svm_check *k, const struct svm_check_row *ro
     const struct vmcb_field_info *cured = &vmcb_fields[row->cure_field];
     if (json)
         put(&t,
-            "{\"id\": \"%s\", \"section\": \"%s\", \"outcome\": \"exit code -1\", \"rule\": \"%s\", \"fields\": "
+            "{\"id\": \"%s\", \"section\": \"%s\", \"outcome\": \"exit code -1\", \"rule\": \"%s\", "
+            "\"fields\": "
             "[",
             row->id, row->section, row->rule);
     else

@@ -7,7 +7,7 @@
 #include "cpu/insn.h"
 #include "cpu/mem.h"
 #include "cpu/msr.h"
-#include "cpu/uop.h"
+#include "cpu/quirk.h"
 #include "svm/svm.h"
 
 static const struct {
@@ -106,17 +106,24 @@ static void put_vintr(struct cpu *c)
     phys_write(c, x->vmcb + OFF_VINTR, 4, (old & ~mask) | ((uint32_t)x->f[VMCB_VINTR] & mask));
 }
 
+/* Length of the instruction at RIP, 0 when it cannot be read. */
+static unsigned length_at_rip(struct cpu *c)
+{
+    uint8_t bytes[INSN_BYTES];
+    struct insn insn = {0};
+    const struct decode_env env = {.mode = c->mode & DECODE_MASK,
+                                   .real_or_v86 = !in_protected(c),
+                                   .branch_opsize16 = cpu_quirk(c, QUIRK_BRANCH_OPSIZE16_64),
+                                   .features = c->features};
+    return insn_decode(&env, bytes, fetch_bytes(c, bytes), &insn) == DECODE_OK ? insn.length : 0;
+}
+
+/* INT3 and INTO tell their length, BOUND does not. */
 static uint64_t saved_nrip(struct cpu *c, const struct svm_exit *e)
 {
     int row = row_of(e->code);
     if (row < 0 || codes[row].nrip == NRIP_ZERO) return 0;
-    if (codes[row].nrip == NRIP_SOFT && e->code == SVM_EXIT_EXCP_BR && !e->next_rip) {
-        static const struct uop here = {.base = REG_ZERO, .index = REG_ZERO};
-        struct fault kept = c->fault;
-        uint64_t v = svm_next_rip(c, cpu_current_insn(c, &here)->length);
-        c->fault = kept;
-        return v;
-    }
+    if (codes[row].nrip == NRIP_SOFT && e->code == SVM_EXIT_EXCP_BR) return svm_next_rip(c, length_at_rip(c));
     return e->next_rip;
 }
 

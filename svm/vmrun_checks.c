@@ -101,7 +101,8 @@ static uint64_t nearest_pat(uint64_t pat)
 #define READS(...) \
     sizeof((const uint8_t[]){__VA_ARGS__}), { __VA_ARGS__ }
 const struct svm_check_row svm_check_rows[SVMCHECK_COUNT] = {
-#define CHECK(id, section, predicate, reads, cure, rule) {#id, section, rule, holds_##id, cure_##id, cure, reads},
+#define CHECK(id, section, predicate, reads, cure, rule) \
+    {#id, section, rule, holds_##id, cure_##id, cure, reads},
 #include "svm/vmrun_checks.def"
 #undef CHECK
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A host of a few bytes of machine code with EFER.SVME on a flat bus, for tests that run guests of a few bytes:
- * setup() leaves a valid VMCB in memory, run_code() runs a guest until its exit. */
+/* A host of a few bytes of machine code with EFER.SVME on a flat bus, for tests that run guests of a few
+ * bytes: setup() leaves a valid VMCB in memory, run_code() runs a guest until its exit. */
 #ifndef UV_TESTS_SVM_HOST_H
 #define UV_TESTS_SVM_HOST_H
 
@@ -152,9 +152,8 @@ static int setup(void **state)
     c->s.cr4 = CR4_PAE;
     c->s.efer = EFER_LMA | EFER_LME | EFER_SVME | EFER_NXE;
     for (int s = SEG_ES; s <= SEG_GS; s++) {
-        struct seg_reg r = {.selector = s == SEG_CS ? 8 : 0x10,
-                            .ar = s == SEG_CS ? 0xa09b : 0xc093,
-                            .limit = 0xffffffff};
+        struct seg_reg r = {
+            .selector = s == SEG_CS ? 8 : 0x10, .ar = s == SEG_CS ? 0xa09b : 0xc093, .limit = 0xffffffff};
         cpu_load_segment(c, (enum seg_id)s, &r);
     }
     struct seg_reg tr = {.selector = 0x18, .ar = 0x8b, .limit = 0x67, .base = TSS};

@@ -14,14 +14,38 @@ struct pair {
     enum svm_check_id row;
     struct change broken[3], good[3];
 };
-#define NONE {-1, SET, 0}
-#define TO(field, value) {VMCB_##field, SET, value}
-#define PLUS(field, bits) {VMCB_##field, OR, bits}
-#define LESS(field, bits) {VMCB_##field, CLEAR, bits}
-#define ONE(a) {a, NONE, NONE}
-#define TWO(a, b) {a, b, NONE}
-#define THREE(a, b, c) {a, b, c}
-#define ROW(row, broken, good) {SVMCHECK_##row, broken, good}
+#define NONE       \
+    {              \
+        -1, SET, 0 \
+    }
+#define TO(field, value)         \
+    {                            \
+        VMCB_##field, SET, value \
+    }
+#define PLUS(field, bits)      \
+    {                          \
+        VMCB_##field, OR, bits \
+    }
+#define LESS(field, bits)         \
+    {                             \
+        VMCB_##field, CLEAR, bits \
+    }
+#define ONE(a)        \
+    {                 \
+        a, NONE, NONE \
+    }
+#define TWO(a, b)  \
+    {              \
+        a, b, NONE \
+    }
+#define THREE(a, b, c) \
+    {                  \
+        a, b, c        \
+    }
+#define ROW(row, broken, good)       \
+    {                                \
+        SVMCHECK_##row, broken, good \
+    }
 #define BIT64(n) (UINT64_C(1) << (n))
 #define NP_ON PLUS(NESTED_CONTROL, NESTED_NP)
 #define NO_PAGING LESS(CR0, CR0_PG)
@@ -116,7 +140,8 @@ static void each_pair(void **state)
             apply(pairs[i].broken);
             unsigned n = judge(rows);
             if (n != 1 || !broken_in(rows, n, pairs[i].row))
-                fail_msg("%s: %u broken, first %s", svm_check_rows[pairs[i].row].id, n, n ? rows[0]->id : "none");
+                fail_msg("%s: %u broken, first %s", svm_check_rows[pairs[i].row].id, n,
+                         n ? rows[0]->id : "none");
             assert_int_equal(get(VMCB_EXITINFO1), 0);
             assert_int_equal(get(VMCB_RIP), GUEST_AT);
         }
@@ -161,8 +186,8 @@ static void cures_cure(void **state)
         assert_true(read);
         f[row->cure_field] = row->cure(&k);
         if (!row->holds(&k)) fail_msg("%s is not cured", row->id);
-        assert_int_equal(f[row->cure_field] & ~((UINT64_C(2) << (8 * vmcb_fields[row->cure_field].bytes - 1)) - 1),
-                         0);
+        assert_int_equal(
+            f[row->cure_field] & ~((UINT64_C(2) << (8 * vmcb_fields[row->cure_field].bytes - 1)) - 1), 0);
     }
     uint64_t type = 0;
     for (; type < 8; type++) {
@@ -211,8 +236,8 @@ static void boundary_states(void **state)
         if (kind == 2) {
             unsigned field = (random >> 44) % VMCB_FIELDS;
             if (vmcb_fields[field].offset < OFF_EXITCODE || vmcb_fields[field].offset > OFF_EXITINTINFO)
-                set((enum vmcb_field)field, get((enum vmcb_field)field) ^
-                                                BIT64((random >> 50) % (vmcb_fields[field].bytes * 8u)));
+                set((enum vmcb_field)field,
+                    get((enum vmcb_field)field) ^ BIT64((random >> 50) % (vmcb_fields[field].bytes * 8u)));
         }
         x->vmcb = VMCB_NONE; /* no group is taken from the copy */
         struct svm_check k;
@@ -246,7 +271,8 @@ static void boundary_states(void **state)
         }
     }
     for (unsigned i = 0; i < SVMCHECK_COUNT; i++)
-        if (i != SVMCHECK_np_host_paging && counted[i] < 100) fail_msg("%s broken %u times", svm_check_rows[i].id, counted[i]);
+        if (i != SVMCHECK_np_host_paging && counted[i] < 100)
+            fail_msg("%s broken %u times", svm_check_rows[i].id, counted[i]);
     assert_true(pairs_judged > 10000);
 }
 
@@ -262,14 +288,16 @@ static void explanations(void **state)
     assert_int_equal(run_vmcb(), SVM_EXIT_INVALID);
     assert_int_equal(svm_explain_cpu(c, &k, rows, SVMCHECK_COUNT), 2);
     size_t n = svm_explain_row(&k, rows[1], false, text, sizeof text);
-    assert_string_equal(text, "asid_zero (APM 2 15.5.1, exit code -1): the ASID must not be 0; ASID (058h) = 0h; nearest "
-                              "valid: ASID = 1h");
+    assert_string_equal(
+        text, "asid_zero (APM 2 15.5.1, exit code -1): the ASID must not be 0; ASID (058h) = 0h; nearest "
+              "valid: ASID = 1h");
     assert_int_equal(n, strlen(text));
     assert_int_equal(svm_explain_row(&k, rows[1], false, small, sizeof small), n);
     svm_explain_row(&k, rows[0], true, text, sizeof text);
-    assert_string_equal(text, "{\"id\": \"cr0_cd_nw\", \"section\": \"15.5.1\", \"outcome\": \"exit code -1\", \"rule\": "
-                              "\"CR0.NW needs CR0.CD\", \"fields\": [{\"field\": \"CR0\", \"offset\": \"0x558\", "
-                              "\"value\": \"0xa0000031\"}], \"nearest\": {\"field\": \"CR0\", \"value\": \"0x80000031\"}}");
+    assert_string_equal(
+        text, "{\"id\": \"cr0_cd_nw\", \"section\": \"15.5.1\", \"outcome\": \"exit code -1\", \"rule\": "
+              "\"CR0.NW needs CR0.CD\", \"fields\": [{\"field\": \"CR0\", \"offset\": \"0x558\", "
+              "\"value\": \"0xa0000031\"}], \"nearest\": {\"field\": \"CR0\", \"value\": \"0x80000031\"}}");
 }
 
 int main(void)

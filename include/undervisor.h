@@ -227,6 +227,26 @@ int uv_event_text(const uv_machine *machine, const struct uv_event *event, char 
  * more, or the failure has another cause than a rule. */
 size_t uv_explain_entry(uv_machine *machine, const struct uv_event *event, uint32_t index, int json, char *text,
                         size_t size);
+/* Inside the same callback: the whole explanation, as text of several lines or as one JSON object on a line: every
+ * broken rule with section, fields, encodings, values, allowed values, nearest allowed values. Returns the length,
+ * as snprintf does; 0: the failure is none of rules (VM-instruction errors 7 and 8, exit reasons 33 and 34). */
+size_t uv_explain_report(uv_machine *machine, const struct uv_event *event, int json, char *text, size_t size);
+
+/* ---- Control structures from elsewhere -----------------------------------------------------------------
+ * A control structure that was printed by a hypervisor on real hardware, judged by every rule of VM entry. Kinds:
+ * "vmcs": Linux KVM's and Xen's dumps in a kernel log (with whatever stands around them), our own JSON. */
+typedef struct uv_dump uv_dump;
+/* Reads the number-th (0, 1, ...) structure in `data`. cpu: model and features whose capabilities bind it, as the
+ * setting "cpu" has them; NULL: rules that hold on every processor. On failure one sentence is in `message`:
+ * UV_E_IMAGE no such structure, UV_E_RANGE not so many, UV_E_NAME unknown kind or CPU model. */
+enum uv_status uv_dump_create(const char *kind, const char *cpu, uint32_t number, const void *data, size_t size,
+                              uv_dump **dump, char *message, size_t message_size);
+void uv_dump_destroy(uv_dump *dump); /* NULL is allowed */
+enum uv_dump_count { UV_DUMP_BROKEN, UV_DUMP_UNJUDGED, UV_DUMP_FIELDS, UV_DUMP_STRUCTURES };
+/* Broken rules; rules that missing fields leave open; fields that have a value; structures in the data. */
+uint32_t uv_dump_count(const uv_dump *dump, enum uv_dump_count what);
+/* As uv_explain_report(). */
+size_t uv_dump_report(const uv_dump *dump, int json, char *text, size_t size);
 
 /* ---- Statistics ----------------------------------------------------------------------------------- */
 enum uv_status uv_stats_enable(uv_machine *machine); /* counting begins */

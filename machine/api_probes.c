@@ -7,7 +7,6 @@
 #include "cpu/cpu.h"
 #include "cpu/event.h"
 #include "machine/api.h"
-#include "machine/machine_extension.h"
 
 enum { NAME_MAX_LENGTH = 64 };
 
@@ -167,14 +166,6 @@ int uv_event_text(const uv_machine *v, const struct uv_event *e, char *text, siz
                         (unsigned)(e->a >> 16), e->b);
     default: return snprintf(text, size, "%s 0x%" PRIx64 " 0x%" PRIx64, points[e->point].name, e->a, e->b);
     }
-}
-
-size_t uv_explain_entry(uv_machine *v, const struct uv_event *e, uint32_t index, int json, char *text, size_t size)
-{
-    if (text && size) text[0] = 0;
-    if (!v || !e || e->point != PROBE_VM_ENTRY_FAIL || e->cpu < 0) return 0;
-    struct cpu *c = machine_cpu(v->m, (uint32_t)e->cpu);
-    return c ? machine_explain_entry(c, e->a, index, json != 0, text, size) : 0;
 }
 
 /* ---- Statistics ---- */

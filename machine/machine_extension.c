@@ -3,9 +3,14 @@
 #include "machine/machine_extension.h"
 
 #include "cpu/cpu.h"
+#include "cpu/cpuid.h"
 #include "cpu/insn.h"
+#include "cpu/mem.h"
 #include "svm/explain.h"
 #include "vmx/explain.h"
+#include "vmx/text.h"
+
+enum { ROW_MAX = 2048 };
 
 bool machine_attach_extension(struct cpu *c)
 {
@@ -33,4 +38,57 @@ size_t machine_explain_entry(struct cpu *c, uint64_t code, uint32_t index, bool 
         code == VMXERR_CONTROLS || code == VMXERR_HOST_STATE || (code & 0xffff) == REASON_ENTRY_FAIL_GUEST;
     if (!judged || index >= vmx_explain_cpu(c, &k, rows, CHECK_COUNT)) return 0;
     return vmx_explain_row(&k, rows[index], json, text, size);
+}
+
+/* Each row is a sentence or an object of its own. */
+static size_t report_vmrun(struct cpu *c, const char *where, bool json, char *text, size_t size)
+{
+    struct text t = {text, size, 0};
+    char row[ROW_MAX];
+    uint32_t n = 0;
+    while (explain_vmrun(c, n, json, row, sizeof(row)))
+        n++;
+    if (json)
+        text_put(
+            &t, "{\"format\": \"undervisor-vmcb\", \"source\": \"machine\", \"where\": \"%s\", \"broken\": [",
+            where);
+    else
+        text_put(&t, "VMRUN failed: VMEXIT_INVALID; %s\n%u broken rule%s:\n", where, n, n == 1 ? "" : "s");
+    for (uint32_t i = 0; i < n; i++) {
+        explain_vmrun(c, i, json, row, sizeof(row));
+        text_put(&t, json ? "%s%s" : "%s  %s\n", json && i ? ", " : "", row);
+    }
+    if (json) text_put(&t, "]}\n");
+    return t.length;
+}
+
+size_t machine_explain_report(struct cpu *c, uint64_t code, uint64_t qualification, const char *where,
+                              bool json, char *text, size_t size)
+{
+    if (size) text[0] = 0;
+    if (c->ext == &svm_ext) return report_vmrun(c, where, json, text, size);
+    if (c->ext != &vmx_ext) return 0;
+    const struct vmx_state *x = vmx_of(c);
+    struct vmx_check k;
+    struct vmx_report r = {.k = &k,
+                           .source = "machine",
+                           .processor = c->model ? c->model->name : "any",
+                           .where = where,
+                           .has_code = true,
+                           .code = (uint32_t)code,
+                           .qualification = qualification};
+    vmx_check_init(&k, &x->cap, x->vmcs.f);
+    if (code == VMXERR_CONTROLS || code == VMXERR_HOST_STATE ||
+        code == (REASON_ENTRY_FAIL_GUEST | REASON_ENTRY_FAILURE)) {
+        vmx_check_live(&k, c);
+    } else if (code == (REASON_ENTRY_FAIL_MSR | REASON_ENTRY_FAILURE) && qualification) {
+        /* Guest state is loaded already; every rule held before that. */
+        uint64_t at = x->vmcs.f[F_ENTRY_MSR_LOAD_ADDR] + 16 * (qualification - 1);
+        r.has_msr = true;
+        r.msr_index = (uint32_t)phys_read(c, at, 4);
+        r.msr_value = phys_read(c, at + 8, 8);
+    } else {
+        return 0;
+    }
+    return json ? vmx_report_json(&r, text, size) : vmx_report_text(&r, text, size);
 }

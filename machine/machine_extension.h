@@ -18,4 +18,8 @@ bool machine_attach_extension(struct cpu *c);
 size_t machine_explain_entry(struct cpu *c, uint64_t code, uint32_t index, bool json, char *text,
                              size_t size);
 
+/* The whole report about it, see uv_explain_report(); `where` in words. */
+size_t machine_explain_report(struct cpu *c, uint64_t code, uint64_t qualification, const char *where,
+                              bool json, char *text, size_t size);
+
 #endif

@@ -4,11 +4,10 @@
 #include "vmx/entry_allowed.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "vmx/entry_vocabulary.h"
+#include "vmx/text.h"
 
 #define ALL (~UINT64_C(0))
 #define HIGH UINT64_C(0xffffffff00000000)
@@ -139,21 +138,6 @@ bool vmx_allowed_nearest(const struct vmx_allowed *s, uint64_t value, uint64_t *
 
 /* ---- in words ---- */
 
-struct text {
-    char *buf;
-    size_t size, length;
-};
-
-static void __attribute__((format(printf, 2, 3))) put(struct text *t, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    size_t left = t->length < t->size ? t->size - t->length : 0;
-    int n = vsnprintf(left ? t->buf + t->length : NULL, left, format, args);
-    va_end(args);
-    if (n > 0) t->length += (size_t)n;
-}
-
 /* "bits 63:32, 7 are 0". */
 static void put_bits(struct text *t, uint64_t bits, const char *state)
 {
@@ -165,37 +149,37 @@ static void put_bits(struct text *t, uint64_t bits, const char *state)
         while (low > 0 && (bits >> (low - 1) & 1))
             low--;
         if (low == high)
-            put(t, "%s%d", before, high);
+            text_put(t, "%s%d", before, high);
         else
-            put(t, "%s%d:%d", before, high, low);
+            text_put(t, "%s%d:%d", before, high, low);
         before = ", ";
         high = low;
     }
-    put(t, " %s %s", several ? "are" : "is", state);
+    text_put(t, " %s %s", several ? "are" : "is", state);
 }
 
 static void put_part(struct text *t, const struct vmx_allowed *s)
 {
     uint64_t width = vmcs_width_mask(s->field);
     if ((s->mask & width) == width) {
-        put(t, "the value is ");
+        text_put(t, "the value is ");
         return;
     }
     unsigned low = shift_of(s->mask), high = 63 - (unsigned)__builtin_clzll(s->mask);
     if (low == high)
-        put(t, "bit %u is ", low);
+        text_put(t, "bit %u is ", low);
     else
-        put(t, "bits %u:%u are ", high, low);
+        text_put(t, "bits %u:%u are ", high, low);
 }
 
 static void put_set(struct text *t, uint64_t set)
 {
-    if (!set) put(t, "nothing that this processor has");
+    if (!set) text_put(t, "nothing that this processor has");
     for (unsigned n = 0; n < 64; n++) {
         if (!in_set(set, n)) continue;
-        put(t, "%x%s", n, n < 10 ? "" : "h");
+        text_put(t, "%x%s", n, n < 10 ? "" : "h");
         set &= set - 1;
-        if (set) put(t, set & (set - 1) ? ", " : " or ");
+        if (set) text_put(t, set & (set - 1) ? ", " : " or ");
     }
 }
 
@@ -207,27 +191,29 @@ size_t vmx_allowed_text(const struct vmx_allowed *s, char *buf, size_t size)
     switch ((enum vmx_allowed_kind)s->kind) {
     case ALLOWED_BITS:
         if (s->a & width) put_bits(&t, s->a & width, "1");
-        if ((s->a & width) && (s->b & width)) put(&t, ", ");
+        if ((s->a & width) && (s->b & width)) text_put(&t, ", ");
         if (s->b & width) put_bits(&t, s->b & width, "0");
         break;
     case ALLOWED_RANGE:
         put_part(&t, s);
         if (s->a == s->b)
-            put(&t, "%" PRIx64 "h", s->a);
+            text_put(&t, "%" PRIx64 "h", s->a);
         else
-            put(&t, "%" PRIx64 "h to %" PRIx64 "h", s->a, s->b & width);
+            text_put(&t, "%" PRIx64 "h to %" PRIx64 "h", s->a, s->b & width);
         break;
     case ALLOWED_ONE_OF:
         put_part(&t, s);
         put_set(&t, s->a);
         break;
-    case ALLOWED_CANONICAL: put(&t, "bits 63:%u equal bit %u", (unsigned)s->a, (unsigned)s->a - 1); break;
-    case ALLOWED_ABOVE: put(&t, "bits 63:%u are all equal", (unsigned)s->a); break;
+    case ALLOWED_CANONICAL:
+        text_put(&t, "bits 63:%u equal bit %u", (unsigned)s->a, (unsigned)s->a - 1);
+        break;
+    case ALLOWED_ABOVE: text_put(&t, "bits 63:%u are all equal", (unsigned)s->a); break;
     case ALLOWED_BYTES:
-        put(&t, "each byte is ");
+        text_put(&t, "each byte is ");
         put_set(&t, s->a);
         break;
-    case ALLOWED_IN_MEMORY: put(&t, "memory at the address decides"); break;
+    case ALLOWED_IN_MEMORY: text_put(&t, "memory at the address decides"); break;
     }
     return t.length;
 }

@@ -117,6 +117,7 @@ void vmx_check_init(struct vmx_check *k, const struct vmx_cap *cap, const uint64
     k->cap = cap;
     k->f = fields;
     k->lma = (fields[F_EXIT_CONTROLS] & EXI_HOST_64BIT) != 0;
+    k->lma_inferred = true;
     k->current = VMCS_NONE;
     vmx_effective_controls(fields, &k->e);
 }
@@ -129,6 +130,7 @@ static uint64_t read_physical(void *opaque, uint64_t address, uint32_t size)
 void vmx_check_live(struct vmx_check *k, struct cpu *c)
 {
     k->lma = in_long_mode(c);
+    k->lma_inferred = false;
     k->smm = c->s.intr.smi_blocked != 0;
     k->current = vmx_of(c)->current;
     k->read = read_physical;

@@ -19,9 +19,10 @@ struct vmx_check {
     const uint64_t *f; /* the fields, enum vmcs_field */
     struct vmx_effective e;
     /* Live state. */
-    bool lma;         /* IA32_EFER.LMA at entry */
-    bool smm;         /* in SMM */
-    uint64_t current; /* current-VMCS pointer */
+    bool lma;          /* IA32_EFER.LMA at entry */
+    bool lma_inferred; /* ... taken from the VM-exit controls, which must agree with it */
+    bool smm;          /* in SMM */
+    uint64_t current;  /* current-VMCS pointer */
     /* Host-physical memory (VTPR, link-pointer region, PDPTEs); NULL: rows that need it cannot be judged and
      * hold. */
     uint64_t (*read)(void *opaque, uint64_t address, uint32_t size);

@@ -6,6 +6,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "vmx/text.h"
+
 unsigned vmx_explain(const struct vmx_check *k, const struct vmx_check_row *out[], unsigned max)
 {
     unsigned n = 0;
@@ -27,12 +29,7 @@ unsigned vmx_explain_cpu(struct cpu *c, struct vmx_check *k, const struct vmx_ch
     return vmx_explain(k, out, max);
 }
 
-struct text {
-    char *buf;
-    size_t size, length;
-};
-
-static void __attribute__((format(printf, 2, 3))) put(struct text *t, const char *format, ...)
+void text_put(struct text *t, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -46,9 +43,9 @@ size_t vmx_explain_outcome(const struct vmx_check_row *row, char *buf, size_t si
 {
     struct text t = {buf, size, 0};
     if (row->outcome.vmfail)
-        put(&t, "VMfailValid %u", row->outcome.vmfail);
+        text_put(&t, "VMfailValid %u", row->outcome.vmfail);
     else
-        put(&t, "exit reason 33, qualification %u", row->outcome.qualification);
+        text_put(&t, "exit reason 33, qualification %u", row->outcome.qualification);
     return t.length;
 }
 
@@ -59,20 +56,21 @@ size_t vmx_explain_row(const struct vmx_check *k, const struct vmx_check_row *ro
     char outcome[64];
     vmx_explain_outcome(row, outcome, sizeof outcome);
     if (json)
-        put(&t, "{\"id\": \"%s\", \"section\": \"%s\", \"outcome\": \"%s\", \"rule\": \"%s\", \"fields\": [",
-            row->id, row->section, outcome, row->rule);
+        text_put(&t,
+                 "{\"id\": \"%s\", \"section\": \"%s\", \"outcome\": \"%s\", \"rule\": \"%s\", \"fields\": [",
+                 row->id, row->section, outcome, row->rule);
     else
-        put(&t, "%s (SDM 3C %s, %s): %s", row->id, row->section, outcome, row->rule);
+        text_put(&t, "%s (SDM 3C %s, %s): %s", row->id, row->section, outcome, row->rule);
     for (unsigned i = 0; i < row->read_count; i++) {
         const struct vmcs_field_info *field = &vmcs_fields[row->reads[i]];
         uint64_t value = k->f[row->reads[i]];
         if (json)
-            put(&t, "%s{\"field\": \"%s\", \"encoding\": \"0x%04x\", \"value\": \"0x%" PRIx64 "\"}",
-                i ? ", " : "", field->name, field->encoding, value);
+            text_put(&t, "%s{\"field\": \"%s\", \"encoding\": \"0x%04x\", \"value\": \"0x%" PRIx64 "\"}",
+                     i ? ", " : "", field->name, field->encoding, value);
         else
-            put(&t, "%s %s (%04xh) = %" PRIx64 "h", i ? "," : ";", field->name, field->encoding, value);
+            text_put(&t, "%s %s (%04xh) = %" PRIx64 "h", i ? "," : ";", field->name, field->encoding, value);
     }
-    if (json) put(&t, "]}");
+    if (json) text_put(&t, "]}");
     return t.length;
 }
 

@@ -50,7 +50,7 @@ struct cli {
     struct cli_chardev chardev[CLI_LIST_MAX];
     uint32_t chardevs;
     bool nodefaults, nographic, no_reboot, reset_on_shutdown, stats, hash;
-    const char *trace;
+    const char *trace, *explain;
     uint64_t max_cycles;
     uint64_t slice; /* -debug slice=N: cycles between two returns of the machine; 0: as input wants it */
     bool done; /* an option answered by itself (help forms): leave with status 0 */
@@ -109,6 +109,13 @@ void cli_trace_close(struct cli_trace *trace);
 /* "mov eax, ebx" at a linear address, "" when it cannot be read. */
 void cli_disassemble(uv_machine *machine, uint32_t cpu, uint64_t linear, enum uv_code_mode mode, char *text,
                      size_t size);
+
+/* explain.c: -explain, and the command over control structures in files. */
+struct cli_explain;
+bool cli_explain_spec(const char *spec, bool *json, const char **path);
+int cli_explain_open(struct cli_explain **explain, uv_machine *machine, const char *spec);
+void cli_explain_close(struct cli_explain *explain);
+int cli_explain(int argc, char **argv);
 
 /* stats.c */
 void cli_stats(uv_machine *machine, double seconds, FILE *out);

@@ -7,7 +7,8 @@
 
 #include "frontends/cli/cli.h"
 
-enum { NO_ARG = no_argument, ARG = required_argument };
+/* OPT_ARG: the next word is the value unless it begins with a dash. */
+enum { NO_ARG = no_argument, ARG = required_argument, OPT_ARG = optional_argument };
 
 typedef int option_fn(struct cli *cli, const char *name, const char *arg);
 
@@ -290,6 +291,15 @@ static int opt_trace(struct cli *cli, const char *name, const char *arg)
                ? 0
                : cli_fail(CLI_USAGE, "-trace: %s", message);
 }
+static int opt_explain(struct cli *cli, const char *name, const char *arg)
+{
+    bool json;
+    const char *path;
+    cli->explain = arg ? arg : "text";
+    return cli_explain_spec(cli->explain, &json, &path)
+               ? 0
+               : cli_fail(CLI_USAGE, "-%s %s: expected text or json, then ,file=PATH", name, arg);
+}
 static int opt_stats(struct cli *cli, const char *name, const char *arg)
 {
     (void)name;
@@ -420,6 +430,8 @@ int cli_parse(struct cli *cli, int argc, char **argv)
         }
         unsigned i = row[index];
         if (!options[i].handler) return cli_fail(CLI_USAGE, "-%s: %s", options[i].name, options[i].text);
+        if (options[i].argument == OPT_ARG && !optarg && optind < argc && argv[optind][0] != '-')
+            optarg = argv[optind++];
         int status = options[i].handler(cli, options[i].name, optarg);
         if (status || cli->done) return status;
     }

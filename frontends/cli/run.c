@@ -164,10 +164,12 @@ static int run_machine(const struct cli *cli)
     uv_machine *m = NULL;
     struct images im = {0};
     struct cli_trace *trace = NULL;
+    struct cli_explain *explain = NULL;
     enum uv_status s = uv_machine_create(cli->config, &m);
     if (s != UV_OK) return cli_fail(cli_status(s), "%s", uv_config_message(cli->config));
     int status = load(cli, m, &im);
     if (!status && cli->trace) status = cli_trace_open(&trace, m, cli->trace);
+    if (!status && cli->explain) status = cli_explain_open(&explain, m, cli->explain);
     if (!status && cli->stats && (s = uv_stats_enable(m)) != UV_OK) status = fail_machine(m, s);
     if (!status) {
         struct sigaction action = {.sa_handler = on_signal};
@@ -186,6 +188,7 @@ static int run_machine(const struct cli *cli)
         if (cli->stats) cli_stats(m, seconds, stderr);
     }
     cli_trace_close(trace);
+    cli_explain_close(explain);
     uv_machine_destroy(m);
     free_images(&im);
     return status;

@@ -74,6 +74,82 @@ static void nearest_value_cures_random_states(void **state)
     print_message("%u broken rules cured\n", broken);
 }
 
+/* A field that is missing makes a rule open or leaves its verdict as it is; never the opposite. */
+static void hide_each_field(unsigned rule, bool breaking)
+{
+    const struct vmx_check_row *row = &vmx_check_rows[rule];
+    uint64_t known[VMCS_DIRTY_WORDS], before[F_END];
+    uint8_t reads[MISSING_MAX], none[MISSING_MAX];
+    struct vmx_check k;
+    memset(known, 0, sizeof known);
+    unsigned n = vmx_missing_fields(known, row, reads);
+    memcpy(before, field, sizeof before);
+    for (unsigned hidden = 0; hidden <= n; hidden++) {
+        memset(known, 0xff, sizeof known);
+        for (unsigned i = 0; i < n; i++) {
+            if (hidden < n && i != hidden) continue; /* the last round hides all */
+            known[reads[i] / 64] &= ~(UINT64_C(1) << (reads[i] % 64));
+            field[reads[i]] = 0;
+        }
+        make_check(&k);
+        assert_int_equal(vmx_missing_fields(known, row, none), hidden < n ? 1 : n);
+        enum vmx_verdict verdict = vmx_judge(&k, known, row);
+        if (verdict == (breaking ? VERDICT_HOLDS : VERDICT_BROKEN))
+            fail_msg("%s, %s state: wrong verdict without %s", row->id, breaking ? "breaking" : "passing",
+                     hidden < n ? vmcs_fields[reads[hidden]].name : "any field");
+        memcpy(field, before, sizeof before);
+    }
+    make_check(&k);
+    assert_int_equal(vmx_judge(&k, NULL, row), breaking ? VERDICT_BROKEN : VERDICT_HOLDS);
+}
+
+#undef STATE
+#define STATE(base, rule, breaking, passing) hide_in_state(CHECK_##rule, BASE_##base, breaking, passing);
+static void hide_in_state(unsigned rule, void (*base)(void), const struct set *breaking,
+                          unsigned breaking_count, const struct set *passing, unsigned passing_count)
+{
+    base();
+    apply(breaking, breaking_count);
+    hide_each_field(rule, true);
+    base();
+    apply(passing, passing_count);
+    hide_each_field(rule, false);
+}
+
+static void missing_fields_never_claim_too_much(void **state)
+{
+    (void)state;
+#include "vmx_check_states.def"
+}
+
+/* External interrupt injected with RFLAGS.IF = 0: one rule, one field, one bit. */
+static void injection_with_interrupts_off(void **state)
+{
+    struct vmx_check k;
+    struct vmx_advice advice[ADVICE_MAX];
+    const struct vmx_check_row *row[2];
+    char text[2000];
+    (void)state;
+    base_long();
+    field[F_ENTRY_INTR_INFO] = INFO_VALID | 0x30;
+    make_check(&k);
+    assert_int_equal(vmx_explain(&k, row, 2), 1);
+    assert_string_equal(row[0]->id, "rflags_if_extint");
+    assert_int_equal(vmx_advise(&k, row[0], advice), 1);
+    assert_int_equal(advice[0].field, F_GUEST_RFLAGS);
+    assert_int_equal(advice[0].nearest, 0x202);
+    struct vmx_report r = {
+        .k = &k, .source = "test", .processor = "any", .has_code = true, .code = 0x80000021};
+    size_t length = vmx_report_text(&r, text, sizeof text);
+    assert_int_equal(length, strlen(text));
+    assert_non_null(strstr(text, "1 broken rule:\n"));
+    assert_non_null(strstr(text, "GUEST_RFLAGS             6820h  = 2h; allowed: bit 9 is 1; nearest: 202h"));
+    assert_int_equal(vmx_report_text(&r, NULL, 0), length);
+    length = vmx_report_json(&r, text, sizeof text);
+    assert_true(length > sizeof text && strlen(text) == sizeof text - 1);
+    assert_non_null(strstr(text, "\"nearest\":\"0x202\""));
+}
+
 static void words_for_allowed_values(void **state)
 {
     static const struct {
@@ -105,6 +181,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nearest_value_cures_every_rule),
         cmocka_unit_test(nearest_value_cures_random_states),
+        cmocka_unit_test(missing_fields_never_claim_too_much),
+        cmocka_unit_test(injection_with_interrupts_off),
         cmocka_unit_test(words_for_allowed_values),
     };
     return cmocka_run_group_tests(tests, make_cap, NULL);

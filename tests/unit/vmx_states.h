@@ -101,6 +101,7 @@ static inline void make_check(struct vmx_check *k)
     cap.msr[0xc] = field[F_CAP_EPT];
     vmx_check_init(k, &cap, field);
     k->lma = field[F_LMA] != 0;
+    k->lma_inferred = false;
     k->smm = field[F_SMM] != 0;
     k->current = 0x6000;
     k->read = read_memory;

@@ -47,7 +47,8 @@ struct cpu *cpu_create(int id, const struct cpu_model *model, const uint64_t *fe
 
 bool cpu_attach_extension(struct cpu *c, const struct virt_ext *ext)
 {
-    void *state = calloc(1, ext->state_size != 0 ? ext->state_size : 1);
+    size_t size = ext->state_size + ext->derived_size;
+    void *state = calloc(1, size != 0 ? size : 1);
     if (state == NULL) return false;
     free(c->ext_state);
     c->ext = ext;

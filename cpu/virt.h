@@ -161,7 +161,8 @@ extern const struct virt_ops virt_bare;
 /* The extension a CPU model carries, or NULL: instructions, MSRs, reset. One object per vendor. */
 struct virt_ext {
     const char *name;
-    size_t state_size; /* bytes of its serializable state at cpu->ext_state, an array of uint64_t */
+    size_t state_size;   /* bytes of its serializable state at cpu->ext_state, an array of uint64_t */
+    size_t derived_size; /* bytes after it that restored() fills from the state */
     void (*reset)(struct cpu *c);
     /* Instruction rows with handler `virt_insn` (VMXON, VMRUN, INVEPT, ...): the whole instruction,
      * #UD and privilege ladder included. Returns what a handler returns (uop.h). */

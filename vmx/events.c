@@ -370,7 +370,8 @@ static bool vmx_cpuid(struct cpu *c, uint32_t leaf, uint32_t subleaf, uint32_t r
 
 const struct virt_ext vmx_ext = {
     .name = "vmx",
-    .state_size = sizeof(struct vmx_state),
+    .state_size = offsetof(struct vmx_state, dirty),
+    .derived_size = sizeof(struct vmx_state) - offsetof(struct vmx_state, dirty),
     .reset = vmx_reset,
     .execute = vmx_execute,
     .msr_read = vmx_msr_read,

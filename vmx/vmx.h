@@ -163,11 +163,7 @@ struct vmx_state {
     uint64_t vmxon_pointer;
     uint64_t current;                 /* current-VMCS pointer, VMCS_NONE */
     struct vmcs vmcs;                 /* contents of the current VMCS */
-    uint64_t dirty[VMCS_DIRTY_WORDS]; /* fields written since the last successful entry of this VMCS */
     struct vmx_effective eff;         /* latched at VM entry */
-    uint64_t armed[2]
-                  [(ICPT_COUNT + 63) / 64]; /* cpu->icpt_armed and icpt_undefined for armed_pri, armed_sec */
-    uint64_t armed_pri, armed_sec;
     uint64_t timer_deadline;              /* preemption timer: expires when TSC >= this; ~0 not running */
     uint64_t mtf_insns, mtf_rip, mtf_rcx; /* where MTF was armed: any difference is one step done */
     uint64_t ple_last, ple_first; /* PAUSE-loop exiting: time of the last and first PAUSE of the loop */
@@ -184,6 +180,12 @@ struct vmx_state {
     uint64_t apic_write_exit; /* a virtualized MSR write ends in an APIC-write exit */
     uint64_t rvi, svi;        /* guest interrupt status while in non-root operation */
     uint64_t smm_mode;        /* mode to return to at RSM */
+
+    /* From here on derived: not part of the saved state, vmx_restored() fills it. */
+    uint64_t dirty[VMCS_DIRTY_WORDS]; /* fields written since the last successful entry of this VMCS */
+    uint64_t armed[2]
+                  [(ICPT_COUNT + 63) / 64]; /* cpu->icpt_armed and icpt_undefined for armed_pri, armed_sec */
+    uint64_t armed_pri, armed_sec;
 };
 
 _Static_assert(sizeof(struct vmx_state) % 8 == 0, "an array of uint64_t");

@@ -245,9 +245,9 @@ static struct bf series_atan(struct bf t, bool hyperbolic)
 {
     struct bf z = bf_mul(t, t);
     int k = terms(z.exp, 40);
-    struct bf s = bf_div_small(ONE, (uint64_t)(2 * k + 1));
+    struct bf s = bf_div_small(ONE, 2 * (uint64_t)k + 1);
     while (k-- > 0) {
-        struct bf p = bf_mul(z, s), c = bf_div_small(ONE, (uint64_t)(2 * k + 1));
+        struct bf p = bf_mul(z, s), c = bf_div_small(ONE, 2 * (uint64_t)k + 1);
         s = hyperbolic ? bf_add(c, p) : bf_sub(c, p);
     }
     return bf_mul(t, s);

@@ -55,13 +55,13 @@ bool cli_property(const char *list, const char *name, char *value, size_t size)
     while ((list = next_word(list, word, sizeof(word)))) {
         char *equals = strchr(word, '=');
         if (!name && !equals) {
-            snprintf(value, size, "%s", word);
+            snprintf(value, size, "%.*s", (int)size - 1, word);
             return true;
         }
         if (!name || !equals || strlen(name) != (size_t)(equals - word) ||
             strncmp(word, name, strlen(name)) != 0)
             continue;
-        snprintf(value, size, "%s", equals + 1);
+        snprintf(value, size, "%.*s", (int)size - 1, equals + 1);
         return true;
     }
     return false;

@@ -232,6 +232,12 @@ size_t uv_explain_entry(uv_machine *machine, const struct uv_event *event, uint3
  * as snprintf does; 0: the failure is none of rules (VM-instruction errors 7 and 8, exit reasons 33 and 34). */
 size_t uv_explain_report(uv_machine *machine, const struct uv_event *event, int json, char *text, size_t size);
 
+/* Warnings about uses of a control structure that hardware lets pass: reads of exit information that the exit left
+ * undefined, accesses to fields that do not exist, entries with fields that were never written. Each is given once,
+ * at the instruction concerned; nothing about the run changes. One subscription a machine; fn NULL ends it. */
+typedef void uv_warning_fn(void *opaque, uv_machine *machine, const struct uv_event *event, const char *warning);
+enum uv_status uv_strict(uv_machine *machine, uv_warning_fn *fn, void *opaque);
+
 /* ---- Control structures from elsewhere -----------------------------------------------------------------
  * A control structure that was printed by a hypervisor on real hardware, judged by every rule of VM entry. Kinds:
  * "vmcs": Linux KVM's and Xen's dumps in a kernel log (with whatever stands around them), our own JSON. */

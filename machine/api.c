@@ -143,6 +143,7 @@ enum uv_status uv_machine_create(uv_config *config, uv_machine **machine)
 void uv_machine_destroy(uv_machine *v)
 {
     if (!v) return;
+    uv_strict(v, NULL, NULL);
     if (v->m) machine_destroy(v->m);
     for (uint32_t i = 0; i < MACHINE_MAX_SERIAL; i++)
         chardev_destroy(v->serial[i]);

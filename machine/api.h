@@ -65,6 +65,9 @@ struct uv_machine {
 
     struct api_subscription subscription[API_SUBSCRIBERS];
     struct api_stats stats;
+    struct vmx_strict *strict; /* NULL: no warnings are wanted */
+    uv_warning_fn *warning;
+    void *warning_opaque;
 };
 
 __attribute__((format(printf, 3, 4))) enum uv_status api_fail(char *message, enum uv_status status,

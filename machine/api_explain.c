@@ -11,6 +11,7 @@
 #include "machine/api.h"
 #include "machine/machine_extension.h"
 #include "vmx/dump.h"
+#include "vmx/strict.h"
 
 size_t uv_explain_entry(uv_machine *v, const struct uv_event *e, uint32_t index, int json, char *text,
                         size_t size)
@@ -119,4 +120,35 @@ size_t uv_dump_report(const uv_dump *d, int json, char *text, size_t size)
     if (!d) return 0;
     struct vmx_report r = report(d);
     return json ? vmx_report_json(&r, text, size) : vmx_report_text(&r, text, size);
+}
+
+static void watch(void *opaque, uv_machine *v, const struct uv_event *e)
+{
+    char text[2560];
+    struct cpu *c = e->cpu >= 0 ? machine_cpu(v->m, (uint32_t)e->cpu) : NULL;
+    (void)opaque;
+    if (!c || c->ext != &vmx_ext) return;
+    if (vmx_strict_event(v->strict, c, (enum probe_point)e->point, e->a, e->b, text, sizeof(text)))
+        v->warning(v->warning_opaque, v, e, text);
+}
+
+enum uv_status uv_strict(uv_machine *v, uv_warning_fn *fn, void *opaque)
+{
+    if (!v) return UV_E_ARGUMENT;
+    if (v->strict) {
+        uv_unsubscribe(v, watch, NULL);
+        vmx_strict_destroy(v->strict);
+        v->strict = NULL;
+    }
+    if (!fn) return UV_OK;
+    v->strict = vmx_strict_create();
+    if (!v->strict) return api_fail(v->message, UV_E_MEMORY, "host memory exhausted");
+    v->warning = fn;
+    v->warning_opaque = opaque;
+    enum uv_status s = uv_subscribe(v, vmx_strict_mask(), watch, NULL);
+    if (s != UV_OK) {
+        vmx_strict_destroy(v->strict);
+        v->strict = NULL;
+    }
+    return s;
 }

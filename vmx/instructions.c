@@ -165,6 +165,7 @@ static const struct uop *op_vmclear(struct cpu *c, const struct uop *u, const st
     } else {
         if (address == x->current) vmcs_make_current(c, VMCS_NONE);
         phys_write(c, address + VMCS_OFF_LAUNCH, 4, 0);
+        PROBE(c->probes, c, VMCS_CLEAR, address, 0);
         vm_succeed(c);
     }
     DONE;
@@ -242,6 +243,7 @@ static const struct uop *op_vmread(struct cpu *c, const struct uop *u, const str
     }
     int field = vmcs_lookup(encoding);
     if (field < 0 || !vmcs_field_exists(&x->cap, field)) {
+        PROBE(c->probes, c, VMCS_FAULT, encoding, VMXERR_UNSUPPORTED_FIELD);
         vm_fail_valid(c, VMXERR_UNSUPPORTED_FIELD);
         DONE;
     }
@@ -289,10 +291,12 @@ static const struct uop *op_vmwrite(struct cpu *c, const struct uop *u, const st
     }
     int field = vmcs_lookup(encoding);
     if (field < 0 || !vmcs_field_exists(&x->cap, field)) {
+        PROBE(c->probes, c, VMCS_FAULT, encoding, VMXERR_UNSUPPORTED_FIELD | UINT64_C(1) << 32);
         vm_fail_valid(c, VMXERR_UNSUPPORTED_FIELD);
         DONE;
     }
     if (vmcs_fields[field].class == RODATA && !(vmx_cap_msr(&x->cap, 0x485) >> 29 & 1)) {
+        PROBE(c->probes, c, VMCS_FAULT, encoding, VMXERR_READ_ONLY_FIELD | UINT64_C(1) << 32);
         vm_fail_valid(c, VMXERR_READ_ONLY_FIELD);
         DONE;
     }

@@ -49,11 +49,11 @@ struct cli {
     uint32_t devices;
     struct cli_chardev chardev[CLI_LIST_MAX];
     uint32_t chardevs;
-    bool nodefaults, nographic, no_reboot, reset_on_shutdown, stats, hash;
+    bool nodefaults, nographic, no_reboot, reset_on_shutdown, stats, strict, hash;
     const char *trace, *explain;
     uint64_t max_cycles;
     uint64_t slice; /* -debug slice=N: cycles between two returns of the machine; 0: as input wants it */
-    bool done; /* an option answered by itself (help forms): leave with status 0 */
+    bool done;      /* an option answered by itself (help forms): leave with status 0 */
 };
 
 struct cli_command {
@@ -115,6 +115,7 @@ struct cli_explain;
 bool cli_explain_spec(const char *spec, bool *json, const char **path);
 int cli_explain_open(struct cli_explain **explain, uv_machine *machine, const char *spec);
 void cli_explain_close(struct cli_explain *explain);
+enum uv_status cli_strict(uv_machine *machine);
 int cli_explain(int argc, char **argv);
 
 /* stats.c */

@@ -2,6 +2,7 @@
 /* -explain: a report for each failed VM entry of the run. `undervisor explain vmcs FILE`: the same for a VMCS
  * that Linux KVM or Xen printed into a log, or for one of our own JSON reports. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,6 +72,19 @@ void cli_explain_close(struct cli_explain *x)
     if (x->out != stderr) fclose(x->out);
     free(x);
 }
+
+/* ---- -strict-vmcs ---- */
+
+static void print_warning(void *opaque, uv_machine *machine, const struct uv_event *e, const char *warning)
+{
+    (void)opaque;
+    (void)machine;
+    fflush(stdout);
+    fprintf(stderr, "undervisor: warning: cpu%d, cycle %" PRIu64 ", RIP %" PRIx64 "h: %s\n", e->cpu, e->cycle,
+            e->rip, warning);
+}
+
+enum uv_status cli_strict(uv_machine *machine) { return uv_strict(machine, print_warning, NULL); }
 
 /* ---- the command ---- */
 

@@ -10,7 +10,8 @@ static int help(int argc, char **argv);
 
 const struct cli_command cli_commands[] = {
     {"run", "[OPTIONS]", "boot a kernel on the emulated machine (default)", cli_run},
-    {"explain", "vmcs FILE", "every broken rule of VM entry in a VMCS that a hypervisor printed", cli_explain},
+    {"explain", "vmcs FILE", "every broken rule of VM entry in a VMCS that a hypervisor printed",
+     cli_explain},
     {"list", "TABLE", "rows of a table the machine is built from", cli_list},
     {"help", "", "this text", help},
     {NULL, NULL, NULL, NULL},

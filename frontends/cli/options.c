@@ -300,6 +300,13 @@ static int opt_explain(struct cli *cli, const char *name, const char *arg)
                ? 0
                : cli_fail(CLI_USAGE, "-%s %s: expected text or json, then ,file=PATH", name, arg);
 }
+static int opt_strict(struct cli *cli, const char *name, const char *arg)
+{
+    (void)name;
+    (void)arg;
+    cli->strict = true;
+    return 0;
+}
 static int opt_stats(struct cli *cli, const char *name, const char *arg)
 {
     (void)name;

@@ -170,6 +170,7 @@ static int run_machine(const struct cli *cli)
     int status = load(cli, m, &im);
     if (!status && cli->trace) status = cli_trace_open(&trace, m, cli->trace);
     if (!status && cli->explain) status = cli_explain_open(&explain, m, cli->explain);
+    if (!status && cli->strict && (s = cli_strict(m)) != UV_OK) status = fail_machine(m, s);
     if (!status && cli->stats && (s = uv_stats_enable(m)) != UV_OK) status = fail_machine(m, s);
     if (!status) {
         struct sigaction action = {.sa_handler = on_signal};

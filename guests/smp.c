@@ -3,27 +3,18 @@
  * delivery mode, locked operations, cross-modifying code, TLB shootdown, waking from MWAIT, UMWAIT and HLT.
  * Runs with 1 to 64 processors. SDM 3A 9.4, 11.6, 9.1.2, 9.1.3, 4.10.5; SDM 2B MONITOR, MWAIT, UMWAIT,
  * TPAUSE. */
-#include "guest.h"
+#include "smp.h"
 
-enum { MAX = 64, TRAMPOLINE = 0x8000, SECOND = 0x9000, STACK = 8192 };
-enum { ID = 0x20, TPR = 0x80, EOI = 0xb0, LDR = 0xd0, DFR = 0xe0, SVR = 0xf0, ICR = 0x300, ICR_HI = 0x310 };
+enum { MAX = SMP_MAX, SECOND = 0x9000 };
+enum { ID = 0x20, TPR = 0x80, EOI = 0xb0, LDR = 0xd0, DFR = 0xe0, SVR = 0xf0 };
 enum { IPI = 0x51, WAKE = 0x52, SHOOT = 0x53 };
 
 static const uint64_t APIC = 0xfee00000;
 static uint32_t cpus;
-static bool x2;
-uint8_t ap_stacks[MAX][STACK] __attribute__((aligned(16)));
-static volatile uint32_t starts[MAX], got[MAX], nmis[MAX], bad[MAX], woken[MAX];
+static volatile uint32_t got[MAX], nmis[MAX], bad[MAX], woken[MAX];
 static volatile uint64_t slept[MAX];
-static void (*volatile job)(uint32_t);
-static volatile uint32_t round_number, done, stop;
+static volatile uint32_t stop;
 
-static inline void pause(void) { __asm__ volatile("pause" ::: "memory"); }
-static uint32_t locked_add(volatile uint32_t *p, uint32_t v)
-{
-    __asm__ volatile("lock xaddl %0, %1" : "+r"(v), "+m"(*p)::"memory");
-    return v;
-}
 static uint32_t me(void) { return x2 ? (uint32_t)rdmsr(0x802) : mmio_read32(APIC + ID) >> 24; }
 static void eoi(void)
 {
@@ -32,67 +23,15 @@ static void eoi(void)
     else
         mmio_write32(APIC + EOI, 0);
 }
-static void icr(uint32_t dest, uint32_t low)
-{
-    if (x2) {
-        wrmsr(0x830, (uint64_t)dest << 32 | low);
-        return;
-    }
-    mmio_write32(APIC + ICR_HI, dest << 24);
-    mmio_write32(APIC + ICR, low);
-}
-static void wait_cycles(uint64_t n)
-{
-    for (uint64_t end = rdtsc() + n; rdtsc() < end;)
-        pause();
-}
-
 /* ---- start-up ---- */
-
-/* Copied below 1 MiB; goes from real mode to long mode in one step. The GDTR image stays in the first copy.
- */
-extern const uint8_t trampoline[], trampoline_end[];
-__asm__(
-    ".pushsection .rodata\n.code16\n.globl trampoline, trampoline_end\n"
-    "trampoline: cli; xor %ax, %ax; mov %ax, %ds\n"
-    "lgdtl trampoline_gdtr - trampoline + 0x8000\n"
-    "mov $0x620, %eax; mov %eax, %cr4; mov $boot_pml4, %eax; mov %eax, %cr3\n"
-    "mov $0xc0000080, %ecx; rdmsr; or $0x900, %eax; wrmsr\n"
-    "mov %cr0, %eax; and $0x1ffffff3, %eax; or $0x80010023, %eax; mov %eax, %cr0\n"
-    "ljmpl $0x08, $ap_start\n"
-    "trampoline_gdtr: .word 0x5f; .long gdt\n"
-    "trampoline_end:\n.popsection\n"
-    ".pushsection .text\n.code64\n"
-    "ap_start: mov $0x10, %eax; mov %eax, %ds; mov %eax, %es; mov %eax, %ss; xor %eax, %eax; mov %eax, %fs\n"
-    "mov %eax, %gs; mov $0xfee00020, %ecx; mov (%rcx), %edi; shr $24, %edi\n"
-    "mov %edi, %esp; inc %esp; shl $13, %esp; add $ap_stacks, %esp; lidt idt_pointer; call ap_main; hlt\n"
-    ".popsection\n");
-
-_Noreturn void ap_main(uint32_t id);
-_Noreturn void ap_main(uint32_t id)
-{
-    mmio_write32(APIC + SVR, 0x1ff);
-    uint32_t round = round_number;
-    locked_add(&starts[id], 1);
-    for (;;) {
-        while (round_number == round)
-            pause();
-        round++;
-        job(id);
-        locked_add(&done, 1);
-    }
-}
 
 /* Everybody does it, this processor too. */
 static void everybody(void (*fn)(uint32_t), void (*mine)(uint32_t))
 {
-    job = fn;
-    done = 0;
     stop = 0;
-    round_number++;
+    begin_round(fn);
     if (mine) mine(0);
-    while (done != cpus - 1)
-        pause();
+    end_round(cpus);
 }
 
 static bool started(uint32_t id, uint32_t times)
@@ -104,14 +43,14 @@ static bool started(uint32_t id, uint32_t times)
 
 static void start_up(void)
 {
-    memcpy((void *)(uintptr_t)TRAMPOLINE, trampoline, (size_t)(trampoline_end - trampoline));
-    memcpy((void *)(uintptr_t)SECOND, trampoline, (size_t)(trampoline_end - trampoline));
+    put_trampoline(TRAMPOLINE);
+    put_trampoline(SECOND);
     if (cpus == 1) return;
-    icr(0, 0xc4500); /* INIT to all but self */
+    send_ipi(0, 0xc4500); /* INIT to all but self */
     wait_cycles(10000);
     for (uint32_t i = 1; i < cpus; i++)
-        icr(i, 0x4600 | TRAMPOLINE >> 12);
-    icr(0, 0xc4600 | TRAMPOLINE >> 12); /* once more: they do not wait any longer */
+        send_ipi(i, 0x4600 | TRAMPOLINE >> 12);
+    send_ipi(0, 0xc4600 | TRAMPOLINE >> 12); /* once more: they do not wait any longer */
     for (uint32_t i = 1; i < cpus; i++)
         CHECK(started(i, 1));
     wait_cycles(20000);
@@ -119,10 +58,10 @@ static void start_up(void)
         CHECK_EQ(starts[i], 1);
     /* INIT of one that runs, SIPI to another page */
     uint32_t last = cpus - 1;
-    icr(last, 0x4500);
-    icr(last, 0x8500); /* level de-assert: nothing */
+    send_ipi(last, 0x4500);
+    send_ipi(last, 0x8500); /* level de-assert: nothing */
     wait_cycles(1000);
-    icr(last, 0x4600 | SECOND >> 12);
+    send_ipi(last, 0x4600 | SECOND >> 12);
     CHECK(started(last, 2));
     for (uint32_t i = 1; i < last; i++)
         CHECK_EQ(starts[i], 1);
@@ -283,7 +222,7 @@ static void remap_area(uint32_t id)
         boot_pd[AREA >> 21] = (other ? 0x1200000u : 0x1000000u) | 0x87;
         shot = 0;
         __asm__ volatile("invlpg (%0)" ::"r"((uint64_t)AREA) : "memory");
-        if (cpus > 1) icr(0, 0xc4000 | SHOOT);
+        if (cpus > 1) send_ipi(0, 0xc4000 | SHOOT);
         while (shot != cpus - 1)
             pause();
         view = other ? 0xbbbbbbbb : 0xaaaaaaaa;
@@ -360,11 +299,11 @@ static void send_and_wait(uint32_t id)
     (void)id;
     while (woken[0] != cpus - 1)
         pause();
-    icr(sent_dest, sent_low);
+    send_ipi(sent_dest, sent_low);
     for (int i = 0; i < 200; i++)
         __asm__ volatile("sti; pause; cli" ::: "memory");
     stop = 1;
-    if (cpus > 1) icr(0, 0xc4000 | WAKE);
+    if (cpus > 1) send_ipi(0, 0xc4000 | WAKE);
 }
 
 static uint64_t received(uint32_t dest, uint32_t low)
@@ -616,10 +555,7 @@ static void note_id(uint32_t id)
 
 int guest_main(void)
 {
-    outb(0x510, 5); /* fw_cfg: number of processors */
-    __asm__ volatile("outw %0, %1" ::"a"((uint16_t)5), "d"((uint16_t)0x510));
-    cpus = inb(0x511);
-    cpus |= (uint32_t)inb(0x511) << 8;
+    cpus = processors();
     mmio_write32(APIC + SVR, 0x1ff);
     outb(0x21, 0xff);
     outb(0xa1, 0xff);

@@ -191,6 +191,7 @@ void machine_reset(struct machine *m)
     board_reset(m);
     for (uint32_t i = 0; i < m->cpus; i++)
         cpu_drop_derived(m->vcpu[i].cpu);
+    machine_run_restored(m);
 }
 
 void machine_stop_with(struct machine *m, enum machine_stop stop, uint32_t code)

@@ -32,6 +32,7 @@ struct vcpu {
     struct machine *machine;
     bool idle; /* cpu_run() found nothing to do; waits for a signal */
     uint32_t idle_attention;
+    uint64_t deadline; /* while idle: cycle at which it wakes by itself */
 };
 
 struct input_event {
@@ -52,6 +53,9 @@ struct machine {
 
     struct vcpu vcpu[MACHINE_MAX_CPUS];
     uint32_t cpus;
+    /* run.c, following from the vCPUs' state: who is not idle, who of the idle has a deadline, and when the
+     * last one fell asleep. */
+    uint64_t awake, timed, asleep_at;
     int32_t turn; /* vCPU whose turn it is, until clock.turn_limit; -1: the next is to be chosen */
     struct apic_bus apic_bus;
     struct io_apic io_apic;
@@ -80,8 +84,8 @@ struct machine {
     uint32_t stop_code;
     volatile sig_atomic_t stop_request;
     uint64_t debug_random; /* config.debug.drop_derived: where its sequence stands */
-    uint64_t stopped_at; /* cycle that the last machine_run() returned; 0 while running */
-    uint64_t idle_since; /* cycle from which no processor has run; CLOCK_NEVER: one runs */
+    uint64_t stopped_at;   /* cycle that the last machine_run() returned; 0 while running */
+    uint64_t idle_since;   /* cycle from which no processor has run; CLOCK_NEVER: one runs */
 };
 
 /* A device ends the run: the first reason of a run wins. */
@@ -94,6 +98,7 @@ bool board_setup(struct machine *m);
 void board_reset(struct machine *m);
 struct cpu_topology board_topology(const struct machine *m);
 /* run.c */
+void machine_run_restored(struct machine *m); /* after RESET and when state was loaded */
 void machine_wake(struct machine *m, uint32_t index);
 /* state.c: every field of the machine but RAM, in canonical order. */
 void machine_visit(struct machine *m, struct visitor *v);

@@ -47,6 +47,8 @@ void machine_wake(struct machine *m, uint32_t index)
     struct vcpu *v = &m->vcpu[index];
     if (!v->idle) return;
     v->idle = false;
+    m->awake |= UINT64_C(1) << index;
+    m->timed &= ~(UINT64_C(1) << index);
     struct cpu *running = m->clock.running;
     advance(v->cpu, running ? cpu_now(running) : m->clock.now);
     share_turn(m, v);
@@ -60,9 +62,39 @@ static uint64_t deadline_of(struct cpu *c)
     return context < wait ? context : wait;
 }
 
+/* What is known of a sleeper is noted when it falls asleep: looking at one costs nothing afterwards. */
+static void fall_asleep(struct machine *m, uint32_t index)
+{
+    struct vcpu *v = &m->vcpu[index];
+    uint64_t now = cpu_now(v->cpu), bit = UINT64_C(1) << index;
+    v->idle = true;
+    v->idle_attention = v->cpu->attention;
+    v->deadline = deadline_of(v->cpu);
+    m->awake &= ~bit;
+    /* A deadline that it slept through already is none. */
+    m->timed = v->deadline != CLOCK_NEVER && v->deadline > now ? m->timed | bit : m->timed & ~bit;
+    if (now > m->asleep_at) m->asleep_at = now;
+}
+
+void machine_run_restored(struct machine *m)
+{
+    m->awake = m->timed = m->asleep_at = 0;
+    for (uint32_t i = 0; i < m->cpus; i++) {
+        m->awake |= (uint64_t)!m->vcpu[i].idle << i;
+        if (m->vcpu[i].idle) fall_asleep(m, i);
+    }
+}
+
+/* Somebody changed a sleeping processor from outside (debugger, loader). */
+static void look_at_sleepers(struct machine *m)
+{
+    for (uint32_t i = 0; i < m->cpus; i++)
+        if (m->vcpu[i].idle && m->vcpu[i].cpu->attention != m->vcpu[i].idle_attention) machine_wake(m, i);
+}
+
 struct choice {
     struct vcpu *next; /* runnable vCPU furthest behind, the lowest number first; NULL: all sleep */
-    uint32_t runnable;
+    bool alone;
     uint64_t now;      /* its time */
     uint64_t deadline; /* earliest cycle at which a sleeper's context may want to act */
     struct vcpu *sleeper;
@@ -71,24 +103,18 @@ struct choice {
 static struct choice choose(struct machine *m)
 {
     struct choice c = {.now = CLOCK_NEVER, .deadline = CLOCK_NEVER};
-    for (uint32_t i = 0; i < m->cpus; i++) {
-        struct vcpu *v = &m->vcpu[i];
-        /* Somebody changed the processor from outside (debugger, loader). */
-        if (v->idle && v->cpu->attention != v->idle_attention) machine_wake(m, i);
-        if (v->idle) {
-            uint64_t d = deadline_of(v->cpu);
-            /* A deadline that it slept through already is none. */
-            if (d < c.deadline && d > cpu_now(v->cpu)) {
-                c.deadline = d;
-                c.sleeper = v;
-            }
-            continue;
-        }
-        c.runnable++;
-        if (cpu_now(v->cpu) < c.now) {
-            c.now = cpu_now(v->cpu);
-            c.next = v;
-        }
+    c.alone = (m->awake & (m->awake - 1)) == 0;
+    for (uint64_t set = m->timed; set; set &= set - 1) {
+        struct vcpu *v = &m->vcpu[__builtin_ctzll(set)];
+        if (v->deadline >= c.deadline) continue;
+        c.deadline = v->deadline;
+        c.sleeper = v;
+    }
+    for (uint64_t set = m->awake; set; set &= set - 1) {
+        struct vcpu *v = &m->vcpu[__builtin_ctzll(set)];
+        if (cpu_now(v->cpu) >= c.now) continue;
+        c.now = cpu_now(v->cpu);
+        c.next = v;
     }
     return c;
 }
@@ -106,11 +132,12 @@ static uint64_t lot(uint64_t seed, uint64_t slot, uint32_t index)
 static struct vcpu *draw(struct machine *m, const struct choice *c, uint64_t limit)
 {
     struct vcpu *best = c->next;
-    if (m->config.order_seed == 0 || c->runnable == 1) return best;
+    if (m->config.order_seed == 0 || c->alone) return best;
     uint64_t slot = c->now / quantum_of(m), least = UINT64_MAX;
-    for (uint32_t i = 0; i < m->cpus; i++) {
+    for (uint64_t set = m->awake; set; set &= set - 1) {
+        uint32_t i = (uint32_t)__builtin_ctzll(set);
         struct vcpu *v = &m->vcpu[i];
-        if (v->idle || cpu_now(v->cpu) >= limit) continue;
+        if (cpu_now(v->cpu) >= limit) continue;
         uint64_t l = lot(m->config.order_seed, slot, i);
         if (l <= least) {
             least = l;
@@ -162,8 +189,8 @@ static bool is_hung(struct machine *m, uint64_t next, uint64_t deadline, enum ma
     *stop = MACHINE_HUNG;
     if (deadline != CLOCK_NEVER) return false;
     bool maskable = false;
-    for (uint32_t i = 0; i < m->cpus; i++)
-        maskable |= takes_interrupts(m->vcpu[i].cpu);
+    for (uint32_t i = 0; i < m->cpus && !maskable; i++)
+        maskable = takes_interrupts(m->vcpu[i].cpu);
     if (next != CLOCK_NEVER && !maskable && unmaskable_source(m)) return false;
     if (!maskable) return true;
     if (input_possible(m)) *stop = MACHINE_INPUT;
@@ -209,10 +236,8 @@ static enum run_stop run_turn(struct machine *m, uint64_t until)
     m->clock.running = NULL;
     if (cpu_now(c) > before || stop != STOP_IDLE) m->idle_since = CLOCK_NEVER;
     /* Asleep once a look changes nothing any more (an INIT may have left a SIPI to look at). */
-    if (stop == STOP_IDLE && (!(c->attention & ~(uint32_t)ATT_IDLE) || c->attention == attention)) {
-        v->idle = true;
-        v->idle_attention = c->attention;
-    }
+    if (stop == STOP_IDLE && (!(c->attention & ~(uint32_t)ATT_IDLE) || c->attention == attention))
+        fall_asleep(m, (uint32_t)m->turn);
     return stop;
 }
 
@@ -232,11 +257,8 @@ static bool next_turn(struct machine *m, uint64_t until, enum machine_stop *stop
         uint64_t bound = c.now < until ? c.now : until;
 
         if (!c.next) {
-            for (uint32_t i = 0; i < m->cpus; i++) { /* the last one fell asleep at its own time */
-                uint64_t t = cpu_now(m->vcpu[i].cpu);
-                if (t > next) t = next;
-                if (t > m->clock.now) m->clock.now = t;
-            }
+            uint64_t t = m->asleep_at < next ? m->asleep_at : next; /* the last one slept at its own time */
+            if (t > m->clock.now) m->clock.now = t;
             if (m->idle_since == CLOCK_NEVER) m->idle_since = m->clock.now;
             *cycle = m->clock.now;
             if (is_hung(m, next, c.deadline, stop)) return true;
@@ -259,7 +281,7 @@ static bool next_turn(struct machine *m, uint64_t until, enum machine_stop *stop
             return true;
         }
 
-        uint64_t limit = c.runnable > 1 ? turn_end(m, c.now) : c.now + STRETCH;
+        uint64_t limit = c.alone ? c.now + STRETCH : turn_end(m, c.now);
         if (next < limit) limit = next;
         if (c.deadline < limit) limit = c.deadline;
         if (c.now > m->clock.now) m->clock.now = c.now;
@@ -274,6 +296,7 @@ struct machine_exit machine_run(struct machine *m, uint64_t until)
 {
     int last = -1;
     m->stopped_at = 0;
+    look_at_sleepers(m);
     for (;;) {
         enum machine_stop stop;
         uint64_t cycle;

@@ -241,8 +241,7 @@ void machine_visit(struct machine *m, struct visitor *v)
     machine_set_a20(m, (m->i8042.s.out_port & 2) != 0);
     for (uint32_t i = 0; i < m->cpus; i++)
         cpu_drop_derived(m->vcpu[i].cpu);
-    for (uint32_t i = 0; i < m->cpus; i++)
-        m->vcpu[i].idle_attention = m->vcpu[i].cpu->attention;
+    machine_run_restored(m);
 }
 
 static void hash_bytes(struct visitor *v, uint8_t *data, size_t n) { XXH3_64bits_update(v->opaque, data, n); }

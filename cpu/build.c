@@ -193,6 +193,13 @@ static void put_insn(struct builder *w, const struct insn *in, struct uop **pos)
     const uint32_t start = w->off;
     w->cost += w->c->engine->costs[in->row->timing];
     put_gates(w, in);
+    /* XCHG with memory is locked without the prefix. */
+    bool xchg = in->row->map == 0 && (in->row->opcode | 1) == 0x87;
+    if ((w->b->mode & MODE_LOCKS) && in->is_mem && (in->lock || xchg)) {
+        struct uop copy, *gate = put(w, op_gate_lock, in->length);
+        uop_from_insn(in, w->b->mode, &copy);
+        gate->size = copy.size;
+    }
     struct uop *u = put(w, NULL, in->length);
     uop_from_insn(in, w->b->mode, u);
     if (!rebase(w, u, in)) {

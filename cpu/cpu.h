@@ -114,6 +114,12 @@ struct cpu {
     uint8_t mem_checked; /* #AC or data breakpoints armed: every access takes the slow path */
     bool exact;          /* executing one instruction alone: MMIO and code writes allowed */
     bool stop_requested;
+    bool high_root_used; /* paging.c: a second root for linear addresses that start with high_prefix ones */
+    uint8_t write_granule_shift; /* the second stage may allow writes by smaller blocks than a page; 0: no */
+    uint32_t high_prefix;
+    uint64_t high_root;
+    bool watch_locks;             /* the context wants to know of bus locks (virt_ops.bus_lock) */
+    bool bus_lock;                /* engine.c: the instruction of this step asserts one */
     bool shadow_fresh;            /* event.c: the instruction just executed opened the interrupt shadow */
     bool rf_fresh;                /* it loaded RF */
     bool no_step;                 /* it delivered an event: its own TF makes no single-step trap */

@@ -107,6 +107,30 @@ HANDLER(gate_solo)
     NEXT;
 }
 
+/* A locked access across two cache lines asserts the bus lock: noted when the instruction runs alone, told
+ * to the context when it completes. SDM 3A 8.1.2.3, 17.3.1.6 */
+HANDLER(gate_lock)
+{
+    enum { CACHE_LINE = 64 };
+    const struct insn *in = cpu_current_insn(c, u);
+    uint64_t ea = (uint64_t)(int64_t)in->disp;
+    if (in->base == REG_RIP)
+        ea += u_rip(c, u) + in->length;
+    else if (in->base < REG_RIP)
+        ea += c->s.gpr[in->base];
+    if (in->index < REG_RIP) ea += c->s.gpr[in->index] << in->scale;
+    if (in->asize < 8) ea &= (UINT64_C(1) << in->asize * 8) - 1;
+    uint64_t lin = c->win[in->seg].base + ea;
+    if ((lin & (CACHE_LINE - 1)) + u->size > CACHE_LINE) {
+        if (!c->exact) {
+            c->fault.kind = FAULT_EXACT;
+            return cpu_fault_exit(c, u);
+        }
+        c->bus_lock = true;
+    }
+    NEXT;
+}
+
 /* SDM 3A 6.15 "#NM", "#MF"; 13.1. */
 HANDLER(gate_x87_nowait)
 {
@@ -454,6 +478,7 @@ void engine_update_mode(struct cpu *c)
     if (c->s.seg[SEG_SS].ar & AR_DB) mode |= MODE_SS32;
     if (c->s.cpl == 3) mode |= MODE_USER;
     if (!in_protected(c)) mode |= MODE_NOPROT;
+    if (c->watch_locks) mode |= MODE_LOCKS;
     c->mode = mode;
 }
 
@@ -564,6 +589,7 @@ static void step_exact(struct cpu *c)
     e->exited = false;
     e->exact_steps++;
     c->exact = true;
+    c->bus_lock = false;
     const uint64_t from = c->s.gpr[REG_RIP];
     struct block *b = find_block(c, true);
     if (b) {
@@ -580,7 +606,9 @@ static void step_exact(struct cpu *c)
     }
     c->exact = false;
     e->pending_link = NULL;
-    if (c->fault.kind == FAULT_NONE && !e->exited && watched) cpu_insn_done(c, tf);
+    if (c->fault.kind != FAULT_NONE || e->exited) return;
+    if (c->bus_lock && c->virt->bus_lock != NULL) c->virt->bus_lock(c);
+    if (watched) cpu_insn_done(c, tf);
 }
 
 static void take_fault(struct cpu *c)

@@ -16,7 +16,8 @@ enum mode_bit {
     MODE_USER = 8,           /* CPL 3: execute rights */
     MODE_NOPROT = 16,        /* real or virtual-8086: A_PROT rows are #UD */
     MODE_CS_FLAT = 32,       /* CS base 0, limit 4 GBytes, or 64-bit mode: blocks may be linked */
-    MODE_SINGLE = 64         /* blocks of one instruction for the exact path (not in cpu->mode) */
+    MODE_SINGLE = 64,        /* blocks of one instruction for the exact path (not in cpu->mode) */
+    MODE_LOCKS = 128         /* locked accesses are watched (cpu->watch_locks) */
 };
 
 enum {
@@ -141,6 +142,7 @@ HANDLER(block_end_far);  /* ... in another page, or not to be linked */
 HANDLER(block_end_solo); /* after a SOLO instruction */
 HANDLER(single_end);
 HANDLER(gate_solo); /* imm: ICPT_ id; flags UOP_LOCK: A_CPL0 */
+HANDLER(gate_lock); /* a locked access that may cross a cache line */
 HANDLER(gate_x87);
 HANDLER(gate_x87_nowait);
 HANDLER(gate_mmx);

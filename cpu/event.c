@@ -70,11 +70,17 @@ static enum rank_result rank_smi(struct cpu *c)
     return c->s.intr.smi_pending ? RANK_NOTHING : RANK_DONE;
 }
 
-static enum rank_result rank_init(struct cpu *c)
+static bool init_due(struct cpu *c)
 {
     /* A processor that waits for a SIPI starts its wait again; a guest in that state holds INIT back. */
-    if (c->s.activity == ACTIVITY_WAIT_SIPI && c->s.in_guest) return RANK_NOTHING;
-    if (!c->s.intr.init_pending || c->s.intr.smi_blocked || !c->s.intr.gif) return RANK_NOTHING;
+    if (c->s.activity == ACTIVITY_WAIT_SIPI && c->s.in_guest) return false;
+    if (!c->s.intr.init_pending || c->s.intr.smi_blocked || !c->s.intr.gif) return false;
+    return c->virt->init_blocked == NULL || !c->virt->init_blocked(c);
+}
+
+static enum rank_result rank_init(struct cpu *c)
+{
+    if (!init_due(c)) return RANK_NOTHING;
     if (c->virt->init(c) == VIRT_EXITED) return RANK_DONE;
     return c->s.intr.init_pending ? RANK_NOTHING : RANK_DONE;
 }
@@ -219,7 +225,7 @@ void cpu_update_attention(struct cpu *c)
     if (i->gif) {
         if (i->nmi_pending && nmi_due(c)) a |= ATT_NMI;
         if (i->smi_pending && !i->smi_blocked) a |= ATT_SMI;
-        if (i->init_pending && !i->smi_blocked) a |= ATT_INIT;
+        if (i->init_pending && init_due(c)) a |= ATT_INIT;
         if (extint_due(c)) a |= ATT_INTR;
     }
     if (i->sipi_pending) a |= ATT_SIPI;

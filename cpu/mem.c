@@ -160,6 +160,12 @@ static bool locate(struct cpu *c, uint64_t lin, uint32_t size, unsigned index, u
         return true;
     }
     if (!mmu_translate(c, lin, index, acc, &p->hpa)) return false;
+    if (UNLIKELY(c->write_granule_shift != 0) && (acc & MEM_W) != 0) {
+        /* Each block that the write touches must allow it. */
+        uint64_t block = UINT64_C(1) << c->write_granule_shift, ignored;
+        for (uint64_t at = (lin | (block - 1)) + 1; at - lin < size; at += block)
+            if (!mmu_translate(c, at, index, acc, &ignored)) return false;
+    }
     uint8_t flags = page_flags(c, p->hpa);
     p->host = flags & PAGE_RAM ? c->bus->ram + p->hpa : NULL;
     if ((p->hpa & ~UINT64_C(0xfff)) == c->apic_access_page && c->virt->apic_access != NULL)

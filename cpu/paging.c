@@ -7,7 +7,16 @@
 #include "cpu/insn.h"
 #include "cpu/mem.h"
 
-enum pte_bit { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x80, PTE_G = 0x100 };
+enum pte_bit {
+    PTE_P = 1,
+    PTE_W = 2,
+    PTE_U = 4,
+    PTE_A = 0x20,
+    PTE_D = 0x40,
+    PTE_PS = 0x80,
+    PTE_G = 0x100,
+    PTE_RESTART = 0x800
+};
 #define PTE_NX (UINT64_C(1) << 63)
 #define BITS(hi, lo) ((~UINT64_C(0) >> (63 - (hi))) & ~((UINT64_C(1) << (lo)) - 1))
 
@@ -20,12 +29,18 @@ struct walk {
     uint8_t levels, entry_size;
     uint32_t error; /* PF_ bits when the walk found no translation */
     bool debug;
+    bool untrusted; /* an entry was read from a page that the second stage does not trust */
     struct {
         uint64_t gpa, hpa, value;
     } used[MAX_LEVELS]; /* entries whose accessed flag counts, from the top */
 };
 
-enum walk_end { WALK_OK, WALK_FAULT, WALK_STOP /* c->fault is set */ };
+enum walk_end {
+    WALK_OK,
+    WALK_FAULT,
+    WALK_STOP,   /* c->fault is set */
+    WALK_RESTART /* from CR3 */
+};
 
 static void paging_mode_update(struct cpu *c)
 {
@@ -61,6 +76,7 @@ static bool second_stage(struct cpu *c, uint64_t gpa, uint64_t lin, uint32_t fla
         r->page_shift = 30;
         r->perms = GPA_READ | GPA_WRITE | GPA_EXEC;
         r->user_exec = GPA_EXEC;
+        r->flags = 0;
         return true;
     }
     struct gpa_query q = {.gpa = gpa, .linear = lin, .flags = flags};
@@ -85,6 +101,7 @@ static enum walk_end read_entry(struct cpu *c, struct walk *w, uint64_t lin, uin
     uint32_t flags = GPA_READ | GPA_WALK | GPA_LIN_VALID | (w->debug ? GPA_DEBUG : 0);
     if (!second_stage(c, gpa, lin, flags, &r)) return WALK_STOP;
     *value = phys_read(c, r.hpa, w->entry_size);
+    w->untrusted |= (r.flags & GPA_R_TRUSTED) == 0;
     w->used[w->levels].gpa = gpa;
     w->used[w->levels].hpa = r.hpa;
     w->used[w->levels].value = *value;
@@ -143,8 +160,10 @@ static enum walk_end walk_32(struct cpu *c, uint64_t lin, struct walk *w)
     return WALK_OK;
 }
 
-/* 64-bit entries from `level` (1 is the page table) down. */
-static enum walk_end walk_64(struct cpu *c, uint64_t lin, struct walk *w, uint64_t table, int level)
+/* 64-bit entries from `level` (1 is the page table) down. `managed`: the tables are those of c->high_root,
+ * where bit 11 gives the address back to the tables of CR3. */
+static enum walk_end walk_64(struct cpu *c, uint64_t lin, struct walk *w, uint64_t table, int level,
+                             bool managed)
 {
     uint64_t address = BITS(51, 12) & (BITS(c->phys_bits - 1, 0));
     uint64_t high = BITS(51, 0) & ~BITS(c->phys_bits - 1, 0);
@@ -157,6 +176,7 @@ static enum walk_end walk_64(struct cpu *c, uint64_t lin, struct walk *w, uint64
         enum walk_end end = read_entry(c, w, lin, table | (lin >> shift & 0x1ff) << 3, &e);
         if (end != WALK_OK) return end;
         if ((e & PTE_P) == 0) return not_present(w);
+        if (managed && (e & PTE_RESTART) != 0) return WALK_RESTART;
         if ((e & high) != 0) return reserved(w);
         bool large = level > 1 && (e & PTE_PS) != 0;
         if (large && (level > 3 || (level == 3 && !has_feature(c, FEAT_PDPE1GB)))) return reserved(w);
@@ -171,6 +191,22 @@ static enum walk_end walk_64(struct cpu *c, uint64_t lin, struct walk *w, uint64
         }
         table = e & address;
     }
+}
+
+/* Linear addresses that start with `high_prefix` ones are translated from a root that the hypervisor manages.
+ * SDM 3A 4.5.1 "HLAT paging" */
+static enum walk_end walk_long(struct cpu *c, uint64_t lin, struct walk *w, uint64_t table, int levels)
+{
+    if (UNLIKELY(c->high_root_used) &&
+        (c->high_prefix == 0 || ~lin >> (64 - (c->high_prefix < 64 ? c->high_prefix : 63)) == 0)) {
+        uint64_t root = c->high_root & BITS(51, 12) & BITS(c->phys_bits - 1, 0);
+        enum walk_end end = walk_64(c, lin, w, root, levels, true);
+        if (end != WALK_RESTART) return end;
+        w->rights = PR_WRITE | PR_USER;
+        w->levels = 0;
+        w->untrusted = false;
+    }
+    return walk_64(c, lin, w, table, levels, false);
 }
 
 /* SDM 3A table 4-8 */
@@ -202,10 +238,10 @@ static enum walk_end walk(struct cpu *c, uint64_t lin, struct walk *w)
         }
         if ((pdpte & PTE_P) == 0) return not_present(w);
         if (c->virt->pdpte_in_memory && (pdpte & pdpte_reserved(c)) != 0) return reserved(w);
-        return walk_64(c, lin, w, pdpte & BITS(51, 12) & BITS(c->phys_bits - 1, 0), 2);
+        return walk_64(c, lin, w, pdpte & BITS(51, 12) & BITS(c->phys_bits - 1, 0), 2, false);
     }
-    case PAGING_4LEVEL: return walk_64(c, lin, w, table, 4);
-    default: return walk_64(c, lin, w, table, 5);
+    case PAGING_4LEVEL: return walk_long(c, lin, w, table, 4);
+    default: return walk_long(c, lin, w, table, 5);
     }
 }
 
@@ -334,7 +370,7 @@ bool mmu_translate(struct cpu *c, uint64_t lin, unsigned index, unsigned acc, ui
     uint32_t flags = GPA_LIN_VALID | (acc & MEM_R ? GPA_READ : 0) | (acc & MEM_W ? GPA_WRITE : 0) |
                      (acc & MEM_X ? GPA_EXEC : 0) | (index == MMU_USER ? GPA_USER : 0) |
                      (w.rights & PR_USER ? GPA_LEAF_USER : 0) | (w.rights & PR_WRITE ? GPA_LEAF_WRITE : 0) |
-                     (w.rights & PR_NX ? GPA_LEAF_NX : 0);
+                     (w.rights & PR_NX ? GPA_LEAF_NX : 0) | (w.untrusted ? 0 : GPA_TRUSTED);
     struct gpa_result r;
     if (!second_stage(c, gpa, lin, flags, &r)) return false;
 

@@ -61,8 +61,11 @@ enum gpa_access_flag {
     GPA_LEAF_WRITE = 256,
     GPA_LEAF_NX = 512,
     GPA_SHADOW_STACK = 1024,
-    GPA_DEBUG = 2048 /* no accessed/dirty update, no fault recorded: only the answer */
+    GPA_TRUSTED = 4096, /* final access: every entry of the walk was on a trusted page */
+    GPA_DEBUG = 2048    /* no accessed/dirty update, no fault recorded: only the answer */
 };
+
+enum gpa_result_flag { GPA_R_TRUSTED = 1 /* paging structures on this page are trusted */ };
 
 struct gpa_query {
     uint64_t gpa;
@@ -75,7 +78,7 @@ struct gpa_result {
     uint8_t page_shift; /* size of the second-stage page: 12, 21, 30 */
     uint8_t perms;      /* GPA_READ|GPA_WRITE|GPA_EXEC that a TLB entry may cache */
     uint8_t user_exec;  /* mode-based execute: perms for user fetches (else equals GPA_EXEC bit) */
-    uint8_t pad;
+    uint8_t flags;      /* enum gpa_result_flag */
 };
 
 /* Interrupt acknowledge and everything else that happens at an instruction boundary on behalf of the
@@ -147,6 +150,10 @@ struct virt_ops {
     /* Would this NMI or external interrupt leave the context, so that the interrupt shadow does not hold it
      * back? NULL: the shadow holds all of them. */
     bool (*shadow_ignored)(struct cpu *c, bool nmi);
+    /* With cpu->watch_locks: an instruction completed whose locked access crossed cache lines. */
+    void (*bus_lock)(struct cpu *c);
+    /* Is INIT held back for as long as this context lasts? NULL: no. */
+    bool (*init_blocked)(struct cpu *c);
 
     /* PAE paging reads the page-directory-pointer entries from memory at each walk instead of keeping them
      * in registers (APM 2 15.25.10). */
@@ -175,8 +182,8 @@ struct virt_ext {
     bool (*efer_write_allowed)(struct cpu *c, uint64_t value);
     /* CPUID leaves of the extension: fills regs[4] (EAX EBX ECX EDX), false: not mine. */
     bool (*cpuid)(struct cpu *c, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
-    /* A snapshot was loaded into s and ext_state, contents not to be trusted: make them safe and rebuild what is
-     * derived from them (current ops, armed intercepts, tags). */
+    /* A snapshot was loaded into s and ext_state, contents not to be trusted: make them safe and rebuild what
+     * is derived from them (current ops, armed intercepts, tags). */
     void (*restored)(struct cpu *c);
     /* After RSM / on SMI entry: save and restore what is outside the state-save map. */
     void (*smm_enter)(struct cpu *c);

@@ -134,7 +134,7 @@ bool svm_npt_translate(struct cpu *c, const struct gpa_query *q, struct gpa_resu
     if ((w.perms & NPT_W) && (dirty || write)) r->perms |= GPA_WRITE;
     if (!(w.perms & PERM_NX)) r->perms |= GPA_EXEC;
     r->user_exec = r->perms & GPA_EXEC;
-    r->pad = 0;
+    r->flags = 0;
     return true;
 }
 

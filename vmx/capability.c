@@ -5,6 +5,7 @@
  * Reporting Facility"; SDM 3C 24.8 "Restrictions on VMX Operation". */
 #include <string.h>
 
+#include "cpu/msr.h"
 #include "vmx/entry_checks.h"
 
 enum { M_SKX = 1, M_ICX_BIT = 2, M_SPR_BIT = 4, M_MAX_BIT = 8 };
@@ -98,6 +99,9 @@ void vmx_cap_init(struct vmx_cap *cap, const char *model, const uint64_t *featur
     memcpy(cap->features, features, sizeof cap->features);
     cap->phys_bits = (uint8_t)phys_bits;
     cap->lin_bits = (uint8_t)lin_bits;
+    cap->perf_global = 0x7000000ff; /* eight general, three fixed counters: state without counting */
+    cap->spec_ctrl = (feature_set(cap, FEAT_SPEC_CTRL) ? 1 : 0) | (feature_set(cap, FEAT_STIBP) ? 2 : 0) |
+                     (feature_set(cap, FEAT_SSBD) ? 4 : 0);
     cap->debugctl = 0x5fc3; /* LBR, BTF, TR .. FREEZE_PERFMON, FREEZE_WHILE_SMM */
 
     for (unsigned i = 0; i < vmx_control_count; i++) {
@@ -142,6 +146,7 @@ void vmx_cap_init(struct vmx_cap *cap, const char *model, const uint64_t *featur
             v |= 0x06734141; /* execute-only, 4 levels, UC and WB, 2M, 1G, INVEPT, A/D, exit info */
             if (m & M_ICX) v |= 1u << 7; /* 5 levels */
         }
+        if (cap->allowed1[W_TER] & TER_HLAT) v |= UINT64_C(52) << 48; /* longest prefix */
         if (cap->allowed1[W_SEC] & SEC_VPID) v |= UINT64_C(0xf01) << 32;
         set_msr(cap, 0x48c, v);
     }
@@ -170,11 +175,37 @@ bool vmx_canonical(unsigned bits, uint64_t address)
     return top == 0 || top == ~UINT64_C(0);
 }
 
+/* IA32_SPEC_CTRL with "virtualize IA32_SPEC_CTRL": the guest sees the shadow and changes only the bits of the
+ * register that the mask leaves to it. MSR lists see the register. SDM 3C 26.3 */
+enum { MSR_IA32_SPEC_CTRL = 0x48 };
+static bool spec_ctrl_virtual(const struct cpu *c)
+{
+    const struct vmx_state *x = vmx_of(c);
+    return x->mode == VMX_NONROOT && c->virt != &vmx_root_ops && (x->eff.ter & TER_SPEC_CTRL);
+}
+static int spec_ctrl_read(struct cpu *c, uint64_t *value)
+{
+    if (!spec_ctrl_virtual(c)) return 0;
+    *value = vmx_of(c)->vmcs.f[F_SPEC_CTRL_SHADOW];
+    return 1;
+}
+static int spec_ctrl_write(struct cpu *c, uint64_t value)
+{
+    struct vmx_state *x = vmx_of(c);
+    if (!spec_ctrl_virtual(c)) return 0;
+    if (value & ~x->cap.spec_ctrl) return -1;
+    uint64_t mask = x->vmcs.f[F_SPEC_CTRL_MASK], *msr = &c->s.msr_file[MSR_SLOT_SPEC_CTRL];
+    *msr = (*msr & mask) | (value & ~mask);
+    vmcs_set(x, F_SPEC_CTRL_SHADOW, value);
+    return 1;
+}
+
 int vmx_msr_read(struct cpu *c, uint32_t index, uint64_t *value)
 {
     const struct vmx_cap *cap = &vmx_of(c)->cap;
     if (!has_feature(c, FEAT_VMX)) return 0;
     if ((index >> 8) == 8) return vmx_x2apic_read(c, index, value);
+    if (index == MSR_IA32_SPEC_CTRL) return spec_ctrl_read(c, value);
     if (index < 0x480 || index > 0x493) return 0;
     if (!(cap->present >> (index - 0x480) & 1)) return -1;
     *value = cap->msr[index - 0x480];
@@ -185,6 +216,7 @@ int vmx_msr_write(struct cpu *c, uint32_t index, uint64_t value)
 {
     if (!has_feature(c, FEAT_VMX)) return 0;
     if ((index >> 8) == 8) return vmx_x2apic_write(c, index, value);
+    if (index == MSR_IA32_SPEC_CTRL) return spec_ctrl_write(c, value);
     return index >= 0x480 && index <= 0x493 ? -1 : 0;
 }
 

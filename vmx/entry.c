@@ -6,6 +6,7 @@
 
 #include "cpu/event.h"
 #include "cpu/mem.h"
+#include "cpu/msr.h"
 #include "vmx/entry_checks.h"
 #include "vmx/vmx.h"
 
@@ -60,6 +61,8 @@ static void load_registers(struct cpu *c, const struct vmx_effective *e, const u
     }
     if (e->ent & ENT_LOAD_PAT) s->pat = f[F_GUEST_PAT];
     if (e->ent & ENT_LOAD_PKRS) s->pkrs = f[F_GUEST_PKRS];
+    if (e->ent & ENT_LOAD_PERF_GLOBAL) s->msr_file[MSR_SLOT_PERF_GLOBAL_CTRL] = f[F_GUEST_PERF_GLOBAL_CTRL];
+    if (e->ent & ENT_LOAD_SPEC_CTRL) s->msr_file[MSR_SLOT_SPEC_CTRL] = f[F_GUEST_SPEC_CTRL];
     s->gpr[RSP] = f[F_GUEST_RSP];
     s->gpr[REG_RIP] = f[F_GUEST_RIP];
     cpu_write_rflags(c, f[F_GUEST_RFLAGS]);
@@ -170,6 +173,11 @@ void vmx_apply_context(struct cpu *c)
     c->second_stage_root = ept ? vmx_ept_root(x->vmcs.f[F_EPTP]) : ~UINT64_C(0);
     c->apic_access_page =
         guest && (x->eff.sec & SEC_APIC_ACCESS) ? x->vmcs.f[F_APIC_ACCESS_ADDR] : ~UINT64_C(0);
+    c->write_granule_shift = ept && (x->eff.sec & SEC_SPP) ? 7 : 0;
+    c->high_root_used = ept && (x->eff.ter & TER_HLAT) != 0;
+    c->high_root = x->vmcs.f[F_HLATP];
+    c->high_prefix = (uint32_t)x->vmcs.f[F_HLAT_PREFIX];
+    c->watch_locks = guest && (x->eff.sec & SEC_BUS_LOCK) != 0;
     vmx_arm_intercepts(c);
     cpu_mode_changed(c);
     cpu_update_attention(c);
@@ -190,7 +198,7 @@ enum vmx_entry_result vmx_enter(struct cpu *c, bool launch, uint32_t *error)
     }
     x->eff = k.e;
     x->mtf_pending = x->mtf_armed = x->tpr_exit = x->virtual_intr = x->apic_write = x->apic_write_exit =
-        x->eoi_exit = 0;
+        x->eoi_exit = x->bus_lock = 0;
     if (x->eff.pri & PRI_TPR_SHADOW) vmx_vapic_write(c, 0x80, vmx_vapic_read(c, 0x80) & 0xff);
     if (broken) {
         vmx_entry_failed(c, REASON_ENTRY_FAIL_GUEST | REASON_ENTRY_FAILURE, broken->outcome.qualification);
@@ -212,6 +220,7 @@ enum vmx_entry_result vmx_enter(struct cpu *c, bool launch, uint32_t *error)
     if (!(x->eff.sec & SEC_VPID)) tlb_flush_tag(c, 0, false);
     start_timer(c);
     x->ple_last = x->ple_first = 0;
+    x->window_insns = ~UINT64_C(0);
     vmx_apply_context(c);
     vmx_vapic_entry(c);
     inject(c);

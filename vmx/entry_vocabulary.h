@@ -12,6 +12,7 @@
 #define SEC(name) ((k->e.sec & SEC_##name) != 0)
 #define TER(name) ((k->e.ter & TER_##name) != 0)
 #define EXI(name) ((k->e.exi & EXI_##name) != 0)
+#define EXI2(name) ((k->e.exi2 & EXI2_##name) != 0)
 #define ENT(name) ((k->e.ent & ENT_##name) != 0)
 #define FUNC(name) ((k->e.vmfunc & VMFUNC_##name) != 0)
 #define BIT(value, bit) (((value) & (bit)) != 0)

@@ -15,6 +15,8 @@ enum ept_bit {
     EPT_D = 1 << 9,
     EPT_USER_X = 1 << 10
 };
+#define EPT_VERIFY_PAGING (UINT64_C(1) << 57)
+#define EPT_PAGING_WRITE (UINT64_C(1) << 58)
 
 /* Exit qualification, SDM 3C table 28-7. */
 enum violation_bit {
@@ -28,7 +30,8 @@ enum violation_bit {
     QUAL_USER = 1 << 9,
     QUAL_LEAF_WRITE = 1 << 10,
     QUAL_LEAF_NX = 1 << 11,
-    QUAL_NMI_UNBLOCK = 1 << 12
+    QUAL_NMI_UNBLOCK = 1 << 12,
+    QUAL_PAGING_VERIFY = 1 << 15
 };
 
 /* In fault.virt_info beside the qualification: the entry does not suppress #VE. */
@@ -111,6 +114,7 @@ bool vmx_ept_translate(struct cpu *c, const struct gpa_query *q, struct gpa_resu
 {
     struct vmx_state *x = vmx_of(c);
     uint64_t eptp = x->vmcs.f[F_EPTP];
+    bool paging_write = (x->eff.ter & TER_PAGING_WRITE) != 0;
     bool ad = (eptp & 0x40) != 0, mbec = (x->eff.sec & SEC_MBEC) != 0;
     unsigned levels = (unsigned)(eptp >> 3 & 7) + 1;
     uint32_t access = q->flags & (QUAL_READ | QUAL_WRITE | QUAL_EXEC); /* GPA_READ, GPA_WRITE, GPA_EXEC */
@@ -132,6 +136,11 @@ bool vmx_ept_translate(struct cpu *c, const struct gpa_query *q, struct gpa_resu
             return refuse(c, q, REASON_EPT_VIOLATION, qualification(c, q, access, 0) | (~e & CONVERTIBLE));
         bool leaf = level == 1 || (level <= 3 && (e & EPT_LEAF));
         if (misconfigured(&x->cap, e, level, leaf, mbec)) return refuse(c, q, REASON_EPT_MISCONFIG, 0);
+        if (leaf && paging_write && (e & EPT_PAGING_WRITE)) {
+            /* The processor may write its paging structures here whatever W says. SDM 3C 29.3.3.2 */
+            if (!(e & EPT_R)) return refuse(c, q, REASON_EPT_MISCONFIG, 0);
+            if (q->flags & GPA_WALK) e |= EPT_W;
+        }
         perms &= e;
         if (leaf) break;
         table = vmx_ept_root(e);
@@ -154,6 +163,13 @@ bool vmx_ept_translate(struct cpu *c, const struct gpa_query *q, struct gpa_resu
             return refuse(c, q, REASON_EPT_VIOLATION,
                           qualification(c, q, access, perms) | (~entry[n - 1] & CONVERTIBLE));
     }
+
+    /* Guest-paging verification of the final access. SDM 3C 29.3.3.2 */
+    if ((x->eff.ter & TER_GUEST_PAGING_VERIFY) && (entry[n - 1] & EPT_VERIFY_PAGING) &&
+        !(q->flags & (GPA_WALK | GPA_DEBUG | GPA_TRUSTED)))
+        return refuse(c, q, REASON_EPT_VIOLATION,
+                      qualification(c, q, access, perms) | QUAL_PAGING_VERIFY |
+                          (~entry[n - 1] & CONVERTIBLE));
 
     bool dirty = !ad || (entry[n - 1] & EPT_D);
     if (ad && !(q->flags & GPA_DEBUG)) {
@@ -186,7 +202,7 @@ bool vmx_ept_translate(struct cpu *c, const struct gpa_query *q, struct gpa_resu
     r->perms = (uint8_t)((perms & EPT_R ? GPA_READ : 0) | (perms & EPT_W && dirty ? GPA_WRITE : 0) |
                          (perms & EPT_X ? GPA_EXEC : 0));
     r->user_exec = mbec ? (perms & EPT_USER_X ? GPA_EXEC : 0) : (r->perms & GPA_EXEC);
-    r->pad = 0;
+    r->flags = entry[n - 1] & EPT_PAGING_WRITE ? GPA_R_TRUSTED : 0;
     return true;
 }
 

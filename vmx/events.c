@@ -111,7 +111,6 @@ static enum virt_verdict guest_extint(struct cpu *c)
     if (x->eff.exi & EXI_ACK_INTR) {
         int vector = c->bus->intr_acknowledge(c->bus->opaque, c->id);
         if (vector < 0) return VIRT_CONTINUE;
-        PROBE(c->probes, c, INTR_ACK, (uint64_t)vector, 0);
         if ((x->eff.pin & PIN_POSTED_INTR) && (uint64_t)vector == x->vmcs.f[F_POSTED_NV]) {
             vmx_posted_processing(c);
             return VIRT_CONTINUE;
@@ -121,6 +120,8 @@ static enum virt_verdict guest_extint(struct cpu *c)
     return vmx_exit(c, &e);
 }
 
+/* The interrupt shadow holds external interrupts and NMIs back although they would exit (no shadow_ignored
+ * op): the manual leaves it to the processor, and so it behaves as outside VMX operation. SDM 3C 26.2 */
 static bool guest_extint_allowed(struct cpu *c)
 {
     return (vmx_of(c)->eff.pin & PIN_EXTINT_EXIT) || (c->s.rflags & FL_IF);
@@ -144,7 +145,7 @@ static uint32_t guest_boundary_wanted(struct cpu *c)
     const struct vmx_state *x = vmx_of(c);
     const struct interruptibility *i = &c->s.intr;
     uint32_t wanted = 0;
-    if (vmx_trap_like_wanted(x)) wanted |= 1u << VIRT_B_TRAP_LIKE;
+    if (vmx_trap_like_wanted(c)) wanted |= 1u << VIRT_B_TRAP_LIKE;
     /* Armed alone is wanted too: it keeps the processor on the path that stops after one instruction. */
     if (x->mtf_pending || x->mtf_armed) wanted |= 1u << VIRT_B_MTF;
     if (timer_expired(c)) wanted |= 1u << VIRT_B_TIMER;
@@ -214,6 +215,13 @@ static enum virt_verdict guest_virt_fault(struct cpu *c)
     return vmx_exit_simple(c, c->fault.virt_reason, c->fault.virt_info, rf);
 }
 
+/* Trap-like exit after the instruction. SDM 3C 26.2 "bus lock" */
+static void guest_bus_lock(struct cpu *c)
+{
+    vmx_of(c)->bus_lock = 1;
+    cpu_update_attention(c);
+}
+
 static enum virt_verdict guest_smi(struct cpu *c) { return virt_bare.smi(c); }
 
 #define GUEST_OPS                                                                                           \
@@ -223,7 +231,8 @@ static enum virt_verdict guest_smi(struct cpu *c) { return virt_bare.smi(c); }
     .nmi_allowed = guest_nmi_allowed, .boundary = guest_boundary, .boundary_wanted = guest_boundary_wanted, \
     .next_deadline = guest_next_deadline, .second_stage_fault = vmx_second_stage_fault,                     \
     .virt_fault = guest_virt_fault, .cr_view = vmx_cr_view, .cr8_write = vmx_cr8_write,                     \
-    .apic_access = vmx_apic_access, .cr_merge = vmx_cr_merge, .iret = guest_iret, .tsc_view = vmx_guest_tsc
+    .bus_lock = guest_bus_lock, .apic_access = vmx_apic_access, .cr_merge = vmx_cr_merge,                   \
+    .iret = guest_iret, .tsc_view = vmx_guest_tsc
 
 const struct virt_ops vmx_guest_ops = {.name = "guest", GUEST_OPS};
 const struct virt_ops vmx_guest_ept_ops = {.name = "guest", GUEST_OPS, .translate = vmx_ept_translate};
@@ -247,7 +256,13 @@ static enum virt_verdict root_task_switch(struct cpu *c, uint16_t selector, int 
 }
 static enum virt_verdict root_nmi(struct cpu *c) { return virt_bare.nmi(c); }
 static enum virt_verdict root_smi(struct cpu *c) { return virt_bare.smi(c); }
-/* INIT is blocked in root operation: it stays pending. SDM 3C 24.8 */
+/* INIT is blocked in root operation: it stays pending, and the processor runs at full speed with it. SDM
+ * 3C 24.8 */
+static bool root_init_blocked(struct cpu *c)
+{
+    (void)c;
+    return true;
+}
 static enum virt_verdict root_init(struct cpu *c)
 {
     (void)c;
@@ -301,6 +316,7 @@ const struct virt_ops vmx_root_ops = {
     .nmi = root_nmi,
     .smi = root_smi,
     .init = root_init,
+    .init_blocked = root_init_blocked,
     .sipi = root_sipi,
     .extint = root_extint,
     .extint_allowed = root_extint_allowed,

@@ -3,6 +3,7 @@
  * loading of host state by a failed entry; VMX abort. SDM 3C ch. 28 "VM Exits". */
 #include "cpu/event.h"
 #include "cpu/mem.h"
+#include "cpu/msr.h"
 #include "vmx/entry_checks.h"
 #include "vmx/vmx.h"
 
@@ -127,6 +128,10 @@ static void save_guest(struct cpu *c, const struct vmx_exit *e, const struct eve
     if (x->eff.exi & EXI_SAVE_PAT) vmcs_set(x, F_GUEST_PAT, s->pat);
     if (x->eff.exi & EXI_SAVE_EFER) vmcs_set(x, F_GUEST_EFER, s->efer);
     if (vmcs_field_exists(&x->cap, F_GUEST_PKRS)) vmcs_set(x, F_GUEST_PKRS, s->pkrs);
+    if (x->eff.exi & EXI_SAVE_PERF_GLOBAL)
+        vmcs_set(x, F_GUEST_PERF_GLOBAL_CTRL, s->msr_file[MSR_SLOT_PERF_GLOBAL_CTRL]);
+    if (vmcs_field_exists(&x->cap, F_GUEST_SPEC_CTRL))
+        vmcs_set(x, F_GUEST_SPEC_CTRL, s->msr_file[MSR_SLOT_SPEC_CTRL]);
     save_segments(c);
     vmcs_set(x, F_GUEST_RSP, s->gpr[RSP]);
     vmcs_set(x, F_GUEST_RIP, s->gpr[REG_RIP]);
@@ -204,6 +209,9 @@ static bool load_host(struct cpu *c)
         s->efer = (s->efer & ~(uint64_t)(EFER_LMA | EFER_LME)) | (wide ? EFER_LMA | EFER_LME : 0);
     if (x->eff.exi & EXI_LOAD_PAT) s->pat = f[F_HOST_PAT];
     if (x->eff.exi & EXI_LOAD_PKRS) s->pkrs = f[F_HOST_PKRS];
+    if (x->eff.exi & EXI_LOAD_PERF_GLOBAL)
+        s->msr_file[MSR_SLOT_PERF_GLOBAL_CTRL] = f[F_HOST_PERF_GLOBAL_CTRL];
+    if (x->eff.exi2 & EXI2_LOAD_SPEC_CTRL) s->msr_file[MSR_SLOT_SPEC_CTRL] = f[F_HOST_SPEC_CTRL];
     load_host_segments(c);
     s->gpr[RSP] = f[F_HOST_RSP];
     s->gpr[REG_RIP] = f[F_HOST_RIP];
@@ -263,7 +271,7 @@ static void enter_host(struct cpu *c)
     x->mode = VMX_ROOT;
     x->timer_deadline = ~UINT64_C(0);
     x->mtf_pending = x->mtf_armed = x->tpr_exit = x->virtual_intr = x->apic_write = x->apic_write_exit =
-        x->eoi_exit = 0;
+        x->eoi_exit = x->bus_lock = 0;
     if (was_long && !(x->eff.exi & EXI_HOST_64BIT)) {
         vmx_abort(c, ABORT_MODE);
         return;

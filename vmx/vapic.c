@@ -39,6 +39,7 @@ void vmx_vapic_write(struct cpu *c, uint32_t offset, uint32_t value)
 }
 
 static bool vid(const struct vmx_state *x) { return (x->eff.sec & SEC_VIRTUAL_INTR) != 0; }
+static bool ipiv(const struct vmx_state *x) { return (x->eff.ter & TER_IPI_VIRTUALIZATION) != 0; }
 static bool arv(const struct vmx_state *x) { return (x->eff.sec & SEC_APIC_REGISTER) != 0; }
 
 /* ---- the 256-bit registers VISR and VIRR ---- */
@@ -179,6 +180,7 @@ static bool access_virtualized(const struct vmx_state *x, uint32_t offset, uint3
     if (!(x->eff.pri & PRI_TPR_SHADOW) || (offset & 15) + size > 4) return false;
     if (reg == VAPIC_TPR) return true;
     if (vid(x) && (reg == VAPIC_EOI || reg == VAPIC_ICR_LO)) return true;
+    if (write && ipiv(x) && reg == VAPIC_ICR_LO) return true;
     return arv(x) && register_listed(reg, write);
 }
 
@@ -226,6 +228,41 @@ static bool icr_is_self_ipi(uint32_t icr)
     return !(icr & 0xfff33700) && (icr >> 18 & 3) == 1 && !(icr & 0x8000) && (icr & 0xf0);
 }
 
+/* ---- IPI virtualization (SDM 3C 30.1.6) ---- */
+
+/* A fixed, edge-triggered IPI to one physical destination: what IPI virtualization takes. */
+static bool icr_is_unicast(uint32_t icr) { return (icr & 0xffffbf00) == 0; }
+
+/* The notification leaves by the processor's own local APIC, whose interrupt-command register stays as the
+ * host wrote it. */
+static void notify(struct cpu *c, uint8_t vector, uint32_t destination)
+{
+    if (c->s.apic_base & 0x400) {
+        c->bus->msr_write(c->bus->opaque, c->id, 0x830, (uint64_t)destination << 32 | vector);
+        return;
+    }
+    uint64_t apic = c->s.apic_base & ~UINT64_C(0xfff), high = phys_read(c, apic + VAPIC_ICR_HI, 4);
+    phys_write(c, apic + VAPIC_ICR_HI, 4, (destination >> 8 & 0xff) << 24);
+    phys_write(c, apic + VAPIC_ICR_LO, 4, vector);
+    phys_write(c, apic + VAPIC_ICR_HI, 4, high);
+}
+
+/* Posts the vector to the virtual processor `target`; false: an APIC-write exit is due instead. */
+static bool ipi_virtualization(struct cpu *c, uint8_t vector, uint32_t target)
+{
+    const struct vmx_state *x = vmx_of(c);
+    if (vector < 16 || target > x->vmcs.f[F_LAST_PID_INDEX]) return false;
+    uint64_t entry = phys_read(c, x->vmcs.f[F_PID_TABLE_ADDR] + 8 * (uint64_t)target, 8);
+    if ((entry & 0x3f) != 1 || !vmx_width_ok(&x->cap, entry)) return false;
+    uint64_t pid = entry & ~UINT64_C(0x3f), at = pid + 4 * (vector >> 5);
+    phys_write(c, at, 4, phys_read(c, at, 4) | UINT64_C(1) << (vector & 31));
+    uint64_t state = phys_read(c, pid + 32, 8);
+    if (state & 3) return true; /* outstanding already, or suppressed */
+    phys_write(c, pid + 32, 8, state | 1);
+    notify(c, (uint8_t)(state >> 16), (uint32_t)(state >> 32));
+    return true;
+}
+
 /* SDM 3C 30.4.3.2, 30.4.3.3. VIRT_EXITED or emulated. */
 static enum virt_verdict emulate_write(struct cpu *c, uint32_t offset)
 {
@@ -242,8 +279,11 @@ static enum virt_verdict emulate_write(struct cpu *c, uint32_t offset)
         return VIRT_CONTINUE;
     case VAPIC_ICR_LO: {
         uint32_t icr = vmx_vapic_read(c, VAPIC_ICR_LO);
-        if (!vid(x) || !icr_is_self_ipi(icr)) return apic_write_exit(c, offset);
-        self_ipi_virtualization(c, (uint8_t)icr);
+        if (vid(x) && icr_is_self_ipi(icr))
+            self_ipi_virtualization(c, (uint8_t)icr);
+        else if (!ipiv(x) || !icr_is_unicast(icr) ||
+                 !ipi_virtualization(c, (uint8_t)icr, vmx_vapic_read(c, VAPIC_ICR_HI) >> 24))
+            return apic_write_exit(c, offset);
         return VIRT_CONTINUE;
     }
     case VAPIC_ICR_HI:
@@ -253,9 +293,27 @@ static enum virt_verdict emulate_write(struct cpu *c, uint32_t offset)
     }
 }
 
-bool vmx_trap_like_wanted(const struct vmx_state *x)
+/* "Instruction timeout": deliveries that follow each other without an instruction between them are one
+ * uninterruptible stretch, which the window of the control bounds (in cycles of this machine). An iteration
+ * of a string instruction ends it as an instruction does, sleep does not count. SDM 3C 26.2 */
+static bool window_overrun(struct cpu *c)
 {
-    return x->apic_write || x->tpr_exit || x->eoi_exit || x->apic_write_exit;
+    struct vmx_state *x = vmx_of(c);
+    if (!(x->eff.sec & SEC_INSN_TIMEOUT)) return false;
+    if (x->window_insns != c->s.insns || x->window_rcx != c->s.gpr[RCX] || c->s.activity != ACTIVITY_ACTIVE) {
+        x->window_insns = c->s.insns;
+        x->window_rcx = c->s.gpr[RCX];
+        x->window_start = cpu_now(c);
+        return false;
+    }
+    return cpu_now(c) - x->window_start > x->vmcs.f[F_INSN_TIMEOUT];
+}
+
+bool vmx_trap_like_wanted(struct cpu *c)
+{
+    const struct vmx_state *x = vmx_of(c);
+    return x->apic_write || x->tpr_exit || x->eoi_exit || x->apic_write_exit || x->bus_lock ||
+           window_overrun(c);
 }
 
 /* What the previous operation left to do, above every other event of the boundary. */
@@ -273,6 +331,13 @@ enum virt_verdict vmx_trap_like(struct cpu *c)
         e.qualification = x->eoi_vector;
     } else if (x->tpr_exit) {
         e.reason = REASON_TPR_THRESHOLD;
+    } else if (x->bus_lock) {
+        e.reason = REASON_BUS_LOCK;
+    } else if (window_overrun(c)) {
+        e.reason = REASON_INSN_TIMEOUT;
+        e.rf = RF_SET;
+        e.keep_pending_dbg = 0;
+        e.qualification = vmx_iret_unblocked(c) ? 1u << 12 : 0;
     } else {
         cpu_update_attention(c);
         return VIRT_CONTINUE;
@@ -303,6 +368,16 @@ int vmx_x2apic_write(struct cpu *c, uint32_t index, uint64_t value)
     if (!x2apic_virtual(x, index)) return 0;
     uint32_t offset = (index & 0xff) << 4;
     bool self_ipi = offset == VAPIC_SELF_IPI;
+    if (offset == VAPIC_ICR_LO && ipiv(x)) {
+        uint32_t icr = (uint32_t)value;
+        if (icr & 0xfff32000) return -1;
+        phys_write(c, x->vmcs.f[F_VIRTUAL_APIC_ADDR] + offset, 8, value);
+        if (icr_is_unicast(icr) && ipi_virtualization(c, (uint8_t)icr, (uint32_t)(value >> 32))) return 1;
+        x->apic_write_exit = 1;
+        x->apic_write_offset = VAPIC_ICR_LO;
+        cpu_update_attention(c);
+        return 1;
+    }
     if (offset != VAPIC_TPR && !(vid(x) && (offset == VAPIC_EOI || self_ipi))) return 0;
     if (offset == VAPIC_EOI ? value != 0 : value >> 8 != 0) return -1;
     phys_write(c, x->vmcs.f[F_VIRTUAL_APIC_ADDR] + offset, 8, value);

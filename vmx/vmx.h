@@ -147,7 +147,7 @@ struct vmx_cap {
     uint64_t present;             /* bit n: msr[n] exists */
     uint64_t phys_bits, lin_bits; /* lin_bits: the widest this processor can use */
     uint64_t allowed0[VMX_WORDS], allowed1[VMX_WORDS]; /* what VM entry checks against */
-    uint64_t perf_global, debugctl;                    /* defined bits of these MSRs */
+    uint64_t perf_global, debugctl, spec_ctrl;         /* defined bits of these MSRs */
     uint64_t sgx, rtm;                                 /* 1: the processor has them */
     uint64_t features[8];
     uint64_t rows_of_field[F_COUNT][VMX_CHECK_WORDS]; /* entry checks that read the field */
@@ -161,9 +161,9 @@ enum vmx_mode { VMX_OFF, VMX_ROOT, VMX_NONROOT };
 struct vmx_state {
     struct vmx_cap cap;
     uint64_t vmxon_pointer;
-    uint64_t current;                 /* current-VMCS pointer, VMCS_NONE */
-    struct vmcs vmcs;                 /* contents of the current VMCS */
-    struct vmx_effective eff;         /* latched at VM entry */
+    uint64_t current;                     /* current-VMCS pointer, VMCS_NONE */
+    struct vmcs vmcs;                     /* contents of the current VMCS */
+    struct vmx_effective eff;             /* latched at VM entry */
     uint64_t timer_deadline;              /* preemption timer: expires when TSC >= this; ~0 not running */
     uint64_t mtf_insns, mtf_rip, mtf_rcx; /* where MTF was armed: any difference is one step done */
     uint64_t ple_last, ple_first; /* PAUSE-loop exiting: time of the last and first PAUSE of the loop */
@@ -178,6 +178,7 @@ struct vmx_state {
     uint64_t apic_write_offset;
     uint64_t eoi_vector;
     uint64_t apic_write_exit; /* a virtualized MSR write ends in an APIC-write exit */
+    uint64_t bus_lock;        /* exit at the next boundary */
     uint64_t rvi, svi;        /* guest interrupt status while in non-root operation */
     uint64_t smm_mode;        /* mode to return to at RSM */
 
@@ -186,6 +187,8 @@ struct vmx_state {
     uint64_t armed[2]
                   [(ICPT_COUNT + 63) / 64]; /* cpu->icpt_armed and icpt_undefined for armed_pri, armed_sec */
     uint64_t armed_pri, armed_sec;
+    /* Instruction timeout: what the last boundary that counts saw, and when. */
+    uint64_t window_insns, window_rcx, window_start;
 };
 
 _Static_assert(sizeof(struct vmx_state) % 8 == 0, "an array of uint64_t");
@@ -303,7 +306,7 @@ void vmx_tpr_virtualization(struct cpu *c);
 void vmx_vapic_entry(struct cpu *c); /* guest interrupt status, PPR, TPR threshold right after entry */
 bool vmx_apic_access(struct cpu *c, enum apic_access_kind kind, uint32_t offset, uint32_t size,
                      uint64_t *value);
-bool vmx_trap_like_wanted(const struct vmx_state *x);
+bool vmx_trap_like_wanted(struct cpu *c);
 enum virt_verdict vmx_trap_like(struct cpu *c);
 enum virt_verdict vmx_deliver_virtual(struct cpu *c);
 void vmx_posted_processing(struct cpu *c);

@@ -158,6 +158,14 @@ static void vpid_keeps_translations(void **state)
     assert_int_equal(read_again(), 0x2222);
 }
 
+static int setup_max(void **state)
+{
+    host_model = "max-intel";
+    int failed = setup(state);
+    host_model = "skylake-server";
+    return failed;
+}
+
 static int setup_icelake(void **state)
 {
     host_model = "icelake-server";
@@ -236,6 +244,21 @@ static const struct {
     {W_EXI, EXI_SAVE_TIMER, "test_vmx_run preemption_timer"},
     {W_ENT, ENT_LOAD_DEBUG | ENT_LOAD_PAT, "state_saved_and_loaded"},
     {W_ENT, ENT_IA32E_GUEST | ENT_LOAD_EFER, "test_vmx_run real_mode_guest"},
+    {W_PRI, PRI_TERTIARY, "test_vmx_newer"},
+    {W_SEC, SEC_USER_WAIT, "test_vmx_newer user_wait"},
+    {W_SEC, SEC_BUS_LOCK, "test_vmx_newer bus_locks"},
+    {W_SEC, SEC_INSN_TIMEOUT, "test_vmx_newer instruction_timeout"},
+    {W_TER, TER_IPI_VIRTUALIZATION, "test_vmx_newer ipi_virtualization"},
+    {W_TER, TER_SPEC_CTRL, "test_vmx_newer spec_ctrl_virtualized"},
+    {W_TER, TER_HLAT, "test_vmx_newer managed_paging"},
+    {W_TER, TER_PAGING_WRITE | TER_GUEST_PAGING_VERIFY, "test_vmx_newer paging_write_and_verification"},
+    {W_EXI, EXI_SECONDARY, "test_vmx_newer spec_ctrl_loaded"},
+    {W_EXI2, EXI2_LOAD_SPEC_CTRL, "test_vmx_newer spec_ctrl_loaded"},
+    {W_ENT, ENT_LOAD_SPEC_CTRL, "test_vmx_newer spec_ctrl_loaded"},
+    {W_EXI, EXI_LOAD_PERF_GLOBAL | EXI_SAVE_PERF_GLOBAL, "test_vmx_newer perf_global_ctrl"},
+    {W_ENT, ENT_LOAD_PERF_GLOBAL, "test_vmx_newer perf_global_ctrl"},
+    {W_EXI, EXI_LOAD_PKRS, "test_vmx_newer pkrs"},
+    {W_ENT, ENT_LOAD_PKRS, "test_vmx_newer pkrs"},
     {W_VMFUNC, VMFUNC_EPTP_SWITCHING, "test_vmx_run vmfunc_switches_eptp"},
 };
 
@@ -265,6 +288,7 @@ int main(void)
         T(vpid_keeps_translations),
         T(no_offered_control_is_forgotten),
         cmocka_unit_test_setup_teardown(no_offered_control_is_forgotten, setup_icelake, teardown),
+        cmocka_unit_test_setup_teardown(no_offered_control_is_forgotten, setup_max, teardown),
         cmocka_unit_test_setup_teardown(sub_page_permissions, setup_icelake, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,10 +10,8 @@ set(CMAKE_RANLIB ${UV_TRIPLE}-ranlib CACHE STRING "")
 
 set(UV_SYSROOT ${CMAKE_CURRENT_LIST_DIR}/../build/sysroot-${UV_DEBIAN_ARCH} CACHE PATH "unpacked foreign packages")
 set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES UV_SYSROOT)
-if(NOT EXISTS ${UV_SYSROOT}/unpacked)
-  execute_process(COMMAND ${CMAKE_CURRENT_LIST_DIR}/cross-sysroot ${UV_DEBIAN_ARCH} ${UV_SYSROOT}
-                  COMMAND_ERROR_IS_FATAL ANY)
-endif()
+execute_process(COMMAND ${CMAKE_CURRENT_LIST_DIR}/cross-sysroot ${UV_DEBIAN_ARCH} ${UV_SYSROOT}
+                COMMAND_ERROR_IS_FATAL ANY)
 get_filename_component(sysroot ${UV_SYSROOT} ABSOLUTE)
 set(ENV{PKG_CONFIG_LIBDIR} ${sysroot}/usr/lib/${UV_TRIPLE}/pkgconfig:${sysroot}/usr/share/pkgconfig)
 set(ENV{PKG_CONFIG_SYSROOT_DIR} ${sysroot})

@@ -6,7 +6,9 @@
 #include "cpu/cpuid.h"
 #include "cpu/insn.h"
 #include "cpu/mem.h"
+#include "machine/machine_internal.h"
 #include "svm/explain.h"
+#include "svm/svm.h"
 #include "vmx/explain.h"
 #include "vmx/text.h"
 
@@ -17,6 +19,40 @@ bool machine_attach_extension(struct cpu *c)
     if (has_feature(c, FEAT_VMX)) return cpu_attach_extension(c, &vmx_ext);
     if (has_feature(c, FEAT_SVM)) return cpu_attach_extension(c, &svm_ext);
     return true;
+}
+
+static void visit_svm(struct svm_state *x, struct visitor *v)
+{
+    struct svm_host *h = &x->host;
+    visit_u64s(v, x->f, VMCB_FIELDS);
+    visit_u64(v, &x->vmcb);
+    for (unsigned i = 0; i < 4; i++)
+        visit_segment(v, &h->seg[i]);
+    visit_u64(v, &h->gdtr.base);
+    visit_u32(v, &h->gdtr.limit);
+    visit_u64(v, &h->idtr.base);
+    visit_u32(v, &h->idtr.limit);
+    uint64_t *host[] = {&h->efer, &h->cr0, &h->cr3, &h->cr4,       &h->rflags,  &h->rip,
+                        &h->rsp,  &h->rax, &h->pat, &h->spec_ctrl, &h->debugctl};
+    for (unsigned i = 0; i < sizeof(host) / sizeof(host[0]); i++)
+        visit_u64(v, host[i]);
+    visit_u64s(v, h->last_branch, 4);
+    uint64_t *msr[] = {&x->vm_cr, &x->hsave_pa, &x->ignne, &x->key, &x->tsc_ratio, &x->pause_last};
+    for (unsigned i = 0; i < sizeof(msr) / sizeof(msr[0]); i++)
+        visit_u64(v, msr[i]);
+    visit_u32(v, &x->pause_left);
+    uint8_t *bytes[] = {&x->guest,        &x->nested, &x->nested_levels, &x->nested_nx,
+                        &x->nested_fetch, &x->lbr,    &x->spec_ctrl};
+    for (unsigned i = 0; i < sizeof(bytes) / sizeof(bytes[0]); i++)
+        visit_u8(v, bytes[i]);
+}
+
+void machine_visit_extension(struct cpu *c, struct visitor *v)
+{
+    if (c->ext == &svm_ext)
+        visit_svm(c->ext_state, v);
+    else if (c->ext)
+        visit_u64s(v, c->ext_state, c->ext->state_size / 8); /* VMX keeps an array of 64-bit words */
 }
 
 static size_t explain_vmrun(struct cpu *c, uint32_t index, bool json, char *text, size_t size)

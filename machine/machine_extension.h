@@ -8,9 +8,13 @@
 #include <stdint.h>
 
 struct cpu;
+struct visitor;
 
 /* By the features it advertises; none is fine. False: no memory. */
 bool machine_attach_extension(struct cpu *c);
+
+/* Its state, in canonical order. */
+void machine_visit_extension(struct cpu *c, struct visitor *v);
 
 /* A VM entry has just failed with this code (arguments of PROBE_VM_ENTRY_FAIL): the index-th broken rule of
  * the current control structure in words, or as JSON. Returns the length as snprintf does, 0 when there are

@@ -102,5 +102,6 @@ void machine_run_restored(struct machine *m); /* after RESET and when state was 
 void machine_wake(struct machine *m, uint32_t index);
 /* state.c: every field of the machine but RAM, in canonical order. */
 void machine_visit(struct machine *m, struct visitor *v);
+void visit_segment(struct visitor *v, struct seg_reg *s);
 
 #endif

@@ -3,9 +3,10 @@
  * state hash. Processors first, then interrupt controllers, then devices. */
 #include <xxhash.h>
 
+#include "machine/machine_extension.h"
 #include "machine/machine_internal.h"
 
-static void visit_segment(struct visitor *v, struct seg_reg *s)
+void visit_segment(struct visitor *v, struct seg_reg *s)
 {
     visit_u64(v, &s->base);
     visit_u32(v, &s->limit);
@@ -191,8 +192,7 @@ static void visit_vcpu(struct visitor *v, struct vcpu *p)
     visit_bool(v, &p->idle);
     visit_cpu_state(v, &c->s);
     visit_local_apic(v, &p->apic.s);
-    /* The extension's state is opaque here: 64-bit words. */
-    if (c->ext) visit_u64s(v, c->ext_state, c->ext->state_size / 8);
+    machine_visit_extension(c, v);
     if (!v->loading) return;
     c->cycle_limit = now;
     c->budget = 0;

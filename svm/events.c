@@ -247,6 +247,15 @@ static void svm_reset(struct cpu *c)
     x->tsc_ratio = UINT64_C(1) << 32;
 }
 
+/* A snapshot's numbers are anybody's. */
+static void svm_restored(struct cpu *c)
+{
+    struct svm_state *x = svm_of(c);
+    x->guest = x->guest != 0;
+    if (x->nested_levels < 2 || x->nested_levels > 5) x->nested_levels = 4;
+    svm_apply_context(c);
+}
+
 const struct virt_ext svm_ext = {
     .name = "svm",
     .state_size = sizeof(struct svm_state),
@@ -256,4 +265,5 @@ const struct virt_ext svm_ext = {
     .msr_write = svm_msr_write,
     .efer_write_allowed = svm_efer_write_allowed,
     .cpuid = svm_cpuid,
+    .restored = svm_restored,
 };

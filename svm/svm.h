@@ -131,16 +131,15 @@ struct svm_host {
     uint64_t debugctl, last_branch[4];
 };
 
-/* Lives at cpu->ext_state: plain data, part of snapshots and of the state hash. */
+/* Lives at cpu->ext_state; part of snapshots and of the state hash, member by member
+ * (machine/machine_extension.c). */
 struct svm_state {
     struct svm_cap cap;
     uint64_t f[VMCB_FIELDS]; /* of the VMCB being run, or the last one: the copy that clean bits keep */
     uint64_t vmcb;           /* address of the VMCB that f[] is a copy of, VMCB_NONE */
     struct svm_host host;
     uint64_t vm_cr, hsave_pa, ignne, key, tsc_ratio;
-    uint64_t armed[(ICPT_COUNT + 63) / 64]; /* cpu->icpt_armed for armed_words */
-    uint64_t pause_last;                    /* time of the last PAUSE */
-    uint32_t armed_words[6];
+    uint64_t pause_last; /* time of the last PAUSE */
     uint32_t pause_left;
     uint8_t guest;         /* between VMRUN and #VMEXIT */
     uint8_t nested;        /* nested paging is on */
@@ -149,7 +148,10 @@ struct svm_state {
     uint8_t nested_fetch;  /* EFER.NXE or CR4.SMEP: fetches show in error codes */
     uint8_t lbr;           /* LBR virtualization is on */
     uint8_t spec_ctrl;     /* SPEC_CTRL is switched */
-    uint8_t pad;
+
+    /* Derived, not part of the saved state. */
+    uint64_t armed[(ICPT_COUNT + 63) / 64]; /* cpu->icpt_armed for armed_words */
+    uint32_t armed_words[6];
 };
 
 static inline struct svm_state *svm_of(const struct cpu *c) { return (struct svm_state *)c->ext_state; }

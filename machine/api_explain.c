@@ -8,6 +8,7 @@
 
 #include "cpu/cpu.h"
 #include "cpu/cpuid.h"
+#include "cpu/insn.h"
 #include "machine/api.h"
 #include "machine/machine_extension.h"
 #include "vmx/dump.h"
@@ -54,7 +55,8 @@ static enum uv_status set_processor(uv_dump *d, const char *cpu, char *message, 
         snprintf(message, size, "CPU model '%s' has no VMX", model->name);
         return UV_E_NAME;
     }
-    vmx_cap_init(&d->cap, model->name, features, model->phys_bits, model->lin_bits);
+    bool la57 = features[FEAT_LA57 / 64] >> (FEAT_LA57 % 64) & 1;
+    vmx_cap_init(&d->cap, model->name, features, model->phys_bits, la57 ? 57 : 48);
     snprintf(d->processor, sizeof(d->processor), "%s", cpu);
     return UV_OK;
 }

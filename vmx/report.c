@@ -119,25 +119,39 @@ static void put_row(struct text *t, const struct vmx_report *r, const struct vmx
     }
 }
 
-static void put_unjudged(struct text *t, const struct vmx_report *r, unsigned count)
+/* With a code of the processor, the rules of other stages were passed or not reached: they are only counted.
+ */
+static void put_unjudged(struct text *t, const struct vmx_report *r, const uint8_t *verdict, unsigned count)
 {
     uint64_t missing[VMCS_DIRTY_WORDS] = {0};
     bool memory = false;
+    unsigned others = 0;
     text_put(t, "%u rule%s could not be judged:", count, count == 1 ? "" : "s");
     for (unsigned i = 0; i < vmx_check_row_count; i++) {
         const struct vmx_check_row *row = &vmx_check_rows[i];
         uint8_t fields[MISSING_MAX];
-        if (vmx_judge(r->k, r->known, row) != VERDICT_UNKNOWN) continue;
+        if (verdict[i] != VERDICT_UNKNOWN) continue;
+        if (r->has_code && !reports_stage(r, row->stage)) {
+            others++;
+            continue;
+        }
         unsigned n = vmx_missing_fields(r->known, row, fields);
         for (unsigned j = 0; j < n; j++)
             missing[fields[j] / 64] |= UINT64_C(1) << (fields[j] % 64);
         memory |= n == 0;
         text_put(t, " %s", row->id);
     }
-    text_put(t, "\n  missing:");
+    if (others == count)
+        text_put(t, " all of stages that the processor passed or did not reach\n");
+    else if (others)
+        text_put(t, " and %u of stages that the processor passed or did not reach\n", others);
+    else
+        text_put(t, "\n");
+    if (others == count) return;
+    text_put(t, "  missing:");
     for (int field = 0; field < F_COUNT; field++)
         if (missing[field / 64] >> (field % 64) & 1) text_put(t, " %s", vmcs_fields[field].name);
-    text_put(t, "%s\n", memory ? " (and guest or host memory)" : "");
+    text_put(t, "%s\n", memory ? " (and memory)" : "");
 }
 
 static void put_msr(struct text *t, const struct vmx_report *r)
@@ -171,7 +185,8 @@ size_t vmx_report_text(const struct vmx_report *r, char *buf, size_t size)
     if (broken)
         text_put(&t, "%u broken rule%s:\n", broken, broken == 1 ? "" : "s");
     else if (!r->has_msr)
-        text_put(&t, "no broken rule (processor: %s)\n", r->processor);
+        text_put(&t, "no broken rule%s (processor: %s)\n", unknown ? " among those that can be judged" : "",
+                 r->processor);
     for (unsigned stage = 0; stage < STAGE_COUNT; stage++)
         for (unsigned i = 0; i < vmx_check_row_count; i++) {
             if (vmx_check_rows[i].stage != stage || verdict[i] != VERDICT_BROKEN) continue;
@@ -182,7 +197,7 @@ size_t vmx_report_text(const struct vmx_report *r, char *buf, size_t size)
             }
             put_row(&t, r, &vmx_check_rows[i]);
         }
-    if (unknown) put_unjudged(&t, r, unknown);
+    if (unknown) put_unjudged(&t, r, verdict, unknown);
     return t.length;
 }
 

@@ -121,6 +121,15 @@ static void broken_entries(void)
     CHECK_EQ(vmread(INSTRUCTION_ERROR), 7);
     print("   entry with pin-based controls 0: VMfail %lu\n", vmread(INSTRUCTION_ERROR));
     vmwrite(PIN_CONTROLS, controls);
+    vmwrite(G_RFLAGS, rflags & ~UINT64_C(0x200));
+    vmwrite(ENTRY_INTR_INFO, 0x80000040); /* an interrupt into a guest that has them off */
+    CHECK_EQ(enter(0), 0);
+    CHECK_EQ(vmread(EXIT_REASON), 0x80000021);
+    CHECK_EQ(vmread(EXIT_QUALIFICATION), 0);
+    CHECK_EQ(vmread(ENTRY_INTR_INFO), 0x80000040); /* a failed entry leaves the field as it was */
+    print("   injection with RFLAGS.IF = 0: reason %lx\n", vmread(EXIT_REASON));
+    vmwrite(ENTRY_INTR_INFO, 0);
+    vmwrite(G_RFLAGS, rflags);
 }
 
 int guest_main(void)

@@ -2,130 +2,12 @@
 /* The bundled hypervisor for SVM: turns it on, builds a VMCB and nested tables, runs 64-bit guests through
  * the exits that a hypervisor author meets, injects events of every type, plays with virtual interrupts and the
  * global interrupt flag, and breaks VMRUN on purpose. Every code, EXITINFO and nRIP is checked. APM 2 ch. 15. */
-#include "guest.h"
+#include "svm.h"
 
-enum offset {
-    CR_READ = 0x000, CR_WRITE = 0x002, DR_READ = 0x004, DR_WRITE = 0x006, EXCEPTIONS = 0x008, WORD3 = 0x00c,
-    WORD4 = 0x010, WORD5 = 0x014, PAUSE_COUNT = 0x03e, IOPM = 0x040, MSRPM = 0x048, TSC_OFFSET = 0x050, ASID = 0x058,
-    TLB = 0x05c, VINTR = 0x060, SHADOW = 0x068, CODE = 0x070, INFO1 = 0x078, INFO2 = 0x080, INTINFO = 0x088,
-    NP = 0x090, EVENTINJ = 0x0a8, NCR3 = 0x0b0, EXT = 0x0b8, CLEAN = 0x0c0, NRIP = 0x0c8, BYTES = 0x0d0,
-    G_ES = 0x400, G_CS = 0x410, G_SS = 0x420, G_DS = 0x430, G_FS = 0x440, G_GDTR = 0x460, G_IDTR = 0x480, G_TR = 0x490,
-    G_CPL = 0x4cb, G_EFER = 0x4d0, G_CR4 = 0x548, G_CR3 = 0x550, G_CR0 = 0x558, G_DR7 = 0x560, G_DR6 = 0x568,
-    G_RFLAGS = 0x570, G_RIP = 0x578, G_RSP = 0x5d8, G_RAX = 0x5f8, G_LSTAR = 0x608, G_CR2 = 0x640, G_PAT = 0x668
-};
-enum word3 { I_INTR = 1 << 0, I_NMI = 1 << 1, I_VINTR = 1 << 4, I_CR0_SEL = 1 << 5, I_RDTSC = 1 << 14,
-             I_CPUID = 1 << 18, I_SWINT = 1 << 21, I_PAUSE = 1 << 23, I_HLT = 1 << 24, I_IO = 1 << 27, I_MSR = 1 << 28,
-             I_SHUTDOWN = 1 << 31 };
-enum word4 { I_VMRUN = 1 << 0, I_VMMCALL = 1 << 1, I_VMLOAD = 1 << 2, I_VMSAVE = 1 << 3 };
-enum code { X_READ_CR3 = 0x03, X_WRITE_CR0 = 0x10, X_UD = 0x46, X_GP = 0x4d, X_PF = 0x4e, X_INTR = 0x60, X_NMI = 0x61,
-            X_VINTR = 0x64, X_CR0_SEL = 0x65, X_RDTSC = 0x6e, X_CPUID = 0x72, X_SWINT = 0x75, X_PAUSE = 0x77,
-            X_HLT = 0x78, X_IO = 0x7b, X_MSR = 0x7c, X_SHUTDOWN = 0x7f, X_VMMCALL = 0x81, X_VMLOAD = 0x82, X_NPF = 0x400 };
-#define X_INVALID (~UINT64_C(0))
-enum { FEAT_NRIPS = 1 << 3, FEAT_CLEAN = 1 << 5, FEAT_DECODE = 1 << 7, FEAT_PAUSE = 1 << 10, FEAT_VLS = 1 << 15,
-       FEAT_VGIF = 1 << 16, FEAT_VNMI = 1 << 25 };
-
-static uint8_t vmcb[4096] __attribute__((aligned(4096)));
 static uint8_t vmcb2[4096] __attribute__((aligned(4096)));
-static uint8_t host_vmcb[4096] __attribute__((aligned(4096)));
-static uint8_t hsave[4096] __attribute__((aligned(4096)));
-static uint8_t iopm[3 * 4096] __attribute__((aligned(4096)));
-static uint8_t msrpm[2 * 4096] __attribute__((aligned(4096)));
-static uint64_t npt_pml4[512] __attribute__((aligned(4096)));
-static uint64_t npt_pdpt[512] __attribute__((aligned(4096)));
-static uint64_t npt_pd[4][512] __attribute__((aligned(4096)));
-static uint64_t npt_pt[512] __attribute__((aligned(4096))); /* guest-physical 1 GiB, in small pages */
-static uint8_t guest_stack[8192] __attribute__((aligned(16)));
-static uint32_t features, physical_bits;
-struct svm_guest_regs { uint64_t rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15; } svm_regs;
-
-#define W8(o) (*(volatile uint8_t *)(vmcb + (o)))
-#define W16(o) (*(volatile uint16_t *)(vmcb + (o)))
-#define W32(o) (*(volatile uint32_t *)(vmcb + (o)))
-#define W64(o) (*(volatile uint64_t *)(vmcb + (o)))
-
-/* GIF is 0 from CLGI to the caller's STGI; IF is 1 in between so that the host's interrupts can exit. */
-void run_guest(uint64_t vmcb_address, uint64_t host);
-__asm__(".globl run_guest\n"
-        "run_guest:\n"
-        "    push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15; push %rsi; push %rdi\n"
-        "    mov svm_regs, %rcx; mov svm_regs+8, %rdx; mov svm_regs+16, %rbx; mov svm_regs+24, %rbp; mov svm_regs+32, %rsi\n"
-        "    mov svm_regs+48, %r8; mov svm_regs+56, %r9; mov svm_regs+64, %r10; mov svm_regs+72, %r11; mov svm_regs+80, %r12\n"
-        "    mov svm_regs+88, %r13; mov svm_regs+96, %r14; mov svm_regs+104, %r15\n"
-        "    mov 8(%rsp), %rax\n"
-        "    vmsave %rax\n"
-        "    mov %rdi, %rax; mov svm_regs+40, %rdi\n"
-        "    vmload %rax; vmrun %rax; vmsave %rax\n"
-        "    mov %rcx, svm_regs; mov %rdx, svm_regs+8; mov %rbx, svm_regs+16; mov %rbp, svm_regs+24; mov %rsi, svm_regs+32\n"
-        "    mov %rdi, svm_regs+40; mov %r8, svm_regs+48; mov %r9, svm_regs+56; mov %r10, svm_regs+64; mov %r11, svm_regs+72\n"
-        "    mov %r12, svm_regs+80; mov %r13, svm_regs+88; mov %r14, svm_regs+96; mov %r15, svm_regs+104\n"
-        "    mov 8(%rsp), %rax\n"
-        "    vmload %rax\n"
-        "    pop %rdi; pop %rsi; pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
-        "    ret\n");
-
-static void clgi(void) { __asm__ volatile("clgi" ::: "memory"); }
-static void stgi(void) { __asm__ volatile("stgi" ::: "memory"); }
-static uint64_t run(void)
-{
-    clgi();
-    run_guest((uintptr_t)vmcb, (uintptr_t)host_vmcb);
-    stgi();
-    CHECK_EQ(W32(EVENTINJ) >> 31 & (W64(CODE) != X_INVALID), 0);
-    return W64(CODE);
-}
-static void vmmcall(void) { __asm__ volatile("vmmcall" ::: "memory"); }
-
-static void segment(int at, uint16_t selector, uint16_t attributes, uint32_t limit, uint64_t base)
-{
-    W16(at) = selector;
-    W16(at + 2) = attributes;
-    W32(at + 4) = limit;
-    W64(at + 8) = base;
-}
-
-/* A fresh VMCB whose guest starts at `code` with the runtime's tables, stack and IDT. */
-static void prepare(void (*code)(void))
-{
-    memset(vmcb, 0, sizeof vmcb);
-    memset(&svm_regs, 0, sizeof svm_regs);
-    memset(iopm, 0, sizeof iopm);
-    memset(msrpm, 0, sizeof msrpm);
-    W32(WORD3) = I_SHUTDOWN;
-    W32(WORD4) = I_VMRUN | I_VMMCALL;
-    W64(IOPM) = (uintptr_t)iopm;
-    W64(MSRPM) = (uintptr_t)msrpm;
-    W32(ASID) = 1;
-    W8(TLB) = 1;
-    W64(NP) = 1;
-    W64(NCR3) = (uintptr_t)npt_pml4;
-    W64(G_PAT) = rdmsr(0x277);
-    segment(G_ES, 0x10, 0xc93, 0xffffffff, 0);
-    segment(G_CS, 0x08, 0xa9b, 0xffffffff, 0);
-    segment(G_SS, 0x10, 0xc93, 0xffffffff, 0);
-    segment(G_DS, 0x10, 0xc93, 0xffffffff, 0);
-    segment(G_GDTR, 0, 0, gdt_pointer.limit, gdt_pointer.base);
-    segment(G_IDTR, 0, 0, idt_pointer.limit, idt_pointer.base);
-    segment(G_TR, 0x28, 0x08b, 0x67, (uintptr_t)tss);
-    W64(G_EFER) = rdmsr(0xc0000080);
-    W64(G_CR0) = READ_CR(0);
-    W64(G_CR3) = READ_CR(3);
-    W64(G_CR4) = READ_CR(4);
-    W64(G_DR6) = 0xffff0ff0;
-    W64(G_DR7) = 0x400;
-    W64(G_RFLAGS) = 2;
-    W64(G_RIP) = (uintptr_t)code;
-    W64(G_RSP) = (uintptr_t)guest_stack + sizeof guest_stack - 8;
-}
-
-static void build_npt(void)
-{
-    npt_pml4[0] = (uintptr_t)npt_pdpt | 7;
-    for (int i = 0; i < 4; i++) {
-        npt_pdpt[i] = (uintptr_t)npt_pd[i] | 7;
-        for (int j = 0; j < 512; j++) npt_pd[i][j] = ((uint64_t)i << 30 | (uint64_t)j << 21) | 0x80 | 7;
-    }
-    npt_pd[1][0] = (uintptr_t)npt_pt | 7;
-}
+static uint32_t physical_bits;
+static uint64_t run(void) { return svm_run(); }
+static void prepare(void (*code)(void)) { svm_prepare(code); }
 
 static void expect(uint64_t code, uint64_t info1, uint64_t info2, unsigned length)
 {
@@ -133,7 +15,7 @@ static void expect(uint64_t code, uint64_t info1, uint64_t info2, unsigned lengt
     CHECK_EQ(W64(INFO1), info1);
     CHECK_EQ(W64(INFO2), info2);
     CHECK_EQ(W64(INTINFO) >> 31 & 1, 0);
-    if (features & FEAT_NRIPS) CHECK_EQ(W64(NRIP), length ? W64(G_RIP) + length : 0);
+    if (svm_features & FEAT_NRIPS) CHECK_EQ(W64(NRIP), length ? W64(G_RIP) + length : 0);
     if (length) W64(G_RIP) += length;
 }
 
@@ -187,7 +69,7 @@ static void story(void)
     iopm[0x10] = 0x03; /* ports 80h and 81h */
     msrpm[0x1b / 4] = 1 << 6;
     npt_pt[0] = 0;
-    uint64_t in = features & FEAT_DECODE ? UINT64_C(1) << 63 | 3 : 0; /* MOV CR, RBX */
+    uint64_t in = svm_features & FEAT_DECODE ? UINT64_C(1) << 63 | 3 : 0; /* MOV CR, RBX */
     uint64_t n;
 
     n = run();
@@ -209,7 +91,7 @@ static void story(void)
     n = run();
     print("nested page fault: exit %lx, EXITINFO1 %lx\n", n, W64(INFO1));
     expect(X_NPF, 0x100000006, 0x40000000, 0);
-    if (features & FEAT_DECODE) {
+    if (svm_features & FEAT_DECODE) {
         CHECK_EQ(W8(BYTES), 15);
         for (int i = 0; i < 15; i++) CHECK_EQ(W8(BYTES + 1 + i), ((uint8_t *)W64(G_RIP))[i]);
     }
@@ -252,7 +134,7 @@ static void cr_guest(void)
 static void control_registers(void)
 {
     prepare(cr_guest);
-    uint64_t mov = features & FEAT_DECODE ? UINT64_C(1) << 63 : 0;
+    uint64_t mov = svm_features & FEAT_DECODE ? UINT64_C(1) << 63 : 0;
     W32(WORD3) |= I_CR0_SEL | I_SWINT;
     W16(DR_READ) = 1 << 3;
     W16(DR_WRITE) = 1 << 2;
@@ -278,12 +160,13 @@ static void control_registers(void)
     CHECK_EQ(run(), X_VMMCALL);
 }
 
+static uint8_t buffer[16];
 static void io_guest(void)
 {
     __asm__ volatile("in %%dx, %%eax" ::"d"(0xffff) : "eax");
     __asm__ volatile("in %%dx, %%ax" ::"d"(0xfffe) : "eax");
-    __asm__ volatile("outsb" ::"d"(0x1ff0), "S"(guest_stack) : "memory");
-    __asm__ volatile("rep insw" ::"d"(0x1ff1), "D"(guest_stack), "c"(2) : "memory");
+    __asm__ volatile("outsb" ::"d"(0x1ff0), "S"(buffer) : "memory");
+    __asm__ volatile("rep insw" ::"d"(0x1ff1), "D"(buffer), "c"(2) : "memory");
     rdmsr(0x2000);
     wrmsr(0xc0001fff, 0);
     rdmsr(0xc0011fff);
@@ -303,7 +186,7 @@ static void maps(void)
     W64(G_RIP) = W64(INFO2);
     run(); /* FFFEh, two bytes: both bits clear, so it goes through */
     CHECK_EQ(W64(CODE), X_IO);
-    CHECK_EQ(W64(INFO1), 0x1ff00214 | (features & FEAT_DECODE ? 3 << 10 : 0));
+    CHECK_EQ(W64(INFO1), 0x1ff00214 | (svm_features & FEAT_DECODE ? 3 << 10 : 0));
     W64(G_RIP) = W64(INFO2);
     run();
     CHECK_EQ(W64(CODE), X_IO);
@@ -347,7 +230,7 @@ static void injection(void)
     set_handler(13, on_soft);
     set_handler(0x48, on_soft);
     uint64_t rip = (uintptr_t)ud_guest;
-    if (features & FEAT_NRIPS) {
+    if (svm_features & FEAT_NRIPS) {
         inject(0x80000448, rip, rip);          /* INT n */
         inject(0x80000448, rip + 100, rip + 100);
         inject(0x80000303, rip + 2, rip + 2);  /* INT3 */
@@ -404,7 +287,7 @@ static void npf(void (*code)(void), uint64_t entry, uint64_t info1)
     CHECK_EQ(W64(CODE), X_NPF);
     CHECK_EQ(W64(INFO1), info1);
     CHECK_EQ(W64(INFO2), 0x40001000);
-    CHECK_EQ(W8(BYTES) != 0, (features & FEAT_DECODE) && code != jump_guest);
+    CHECK_EQ(W8(BYTES) != 0, (svm_features & FEAT_DECODE) && code != jump_guest);
 }
 static void nested_paging(void)
 {
@@ -477,7 +360,7 @@ static void interrupts(void)
     clgi();
     apic_self_ipi(0x50);
     __asm__ volatile("sti");
-    run_guest((uintptr_t)vmcb, (uintptr_t)host_vmcb);
+    svm_vmrun();
     CHECK_EQ(W64(CODE), X_INTR);
     CHECK_EQ(W64(G_RIP), (uintptr_t)nop_guest);
     CHECK_EQ(irq_seen, 0);
@@ -488,7 +371,7 @@ static void interrupts(void)
     /* Host IF = 0: it stays out. */
     clgi();
     apic_self_ipi(0x50);
-    run_guest((uintptr_t)vmcb, (uintptr_t)host_vmcb);
+    svm_vmrun();
     CHECK_EQ(W64(CODE), X_VMMCALL);
     stgi();
     CHECK_EQ(irq_seen, 1);
@@ -513,7 +396,7 @@ static void interrupts(void)
     W32(WORD3) |= I_NMI;
     clgi();
     apic_nmi();
-    run_guest((uintptr_t)vmcb, (uintptr_t)host_vmcb);
+    svm_vmrun();
     CHECK_EQ(W64(CODE), X_NMI);
     CHECK_EQ(nmi_seen, 0);
     stgi();
@@ -560,7 +443,7 @@ static void virtual_interrupts(void)
     CHECK_EQ(irq_rip, *(uint8_t *)(uintptr_t)nop_guest == 0x90 ? (uintptr_t)nop_guest + 1 : irq_rip);
     CHECK_EQ(W64(SHADOW), 0);
 
-    if (features & FEAT_VGIF) {
+    if (svm_features & FEAT_VGIF) {
         prepare(stgi_guest);
         W64(VINTR) = irq | 1 << 25 | 1 << 9;
         W64(G_RFLAGS) = 2;
@@ -573,7 +456,7 @@ static void virtual_interrupts(void)
         CHECK_EQ(run(), X_VMMCALL);
         CHECK_EQ(irq_seen, 4);
     }
-    if (features & FEAT_VNMI) {
+    if (svm_features & FEAT_VNMI) {
         nmi_seen = 0;
         prepare(nop_guest);
         W32(WORD3) |= I_NMI;
@@ -618,7 +501,7 @@ static void others(void)
     uint64_t after = rdtsc();
     CHECK(guest_tsc - (UINT64_C(1) << 40) >= before && guest_tsc - (UINT64_C(1) << 40) <= after);
 
-    if (features & FEAT_VLS) {
+    if (svm_features & FEAT_VLS) {
         prepare(vls_guest);
         *(uint64_t *)(vmcb2 + G_LSTAR) = UINT64_C(0x0000800012345678); /* becomes canonical */
         memcpy(vmcb2 + G_TR, vmcb + G_TR, 16);
@@ -630,7 +513,7 @@ static void others(void)
         W32(WORD4) |= I_VMLOAD;
         CHECK_EQ(run(), X_VMLOAD);
     }
-    if (features & FEAT_PAUSE) {
+    if (svm_features & FEAT_PAUSE) {
         prepare(pause_guest);
         W32(WORD3) |= I_PAUSE;
         W16(PAUSE_COUNT) = 9;
@@ -638,7 +521,7 @@ static void others(void)
         W16(PAUSE_COUNT) = 20;
         CHECK_EQ(run(), X_VMMCALL);
     }
-    if (features & FEAT_CLEAN) {
+    if (svm_features & FEAT_CLEAN) {
         /* The intercepts stay as they were at the last VMRUN while their clean bit is set. */
         prepare(nop_guest);
         CHECK_EQ(run(), X_VMMCALL);
@@ -713,19 +596,14 @@ static void legality(void)
 int guest_main(void)
 {
     uint32_t r[4];
-    cpuid(0x80000001, 0, r);
-    if (!(r[2] >> 2 & 1)) {
+    if (!svm_on()) {
         print("SKIP svm_hypervisor: the processor has no SVM\n");
         return 0;
     }
     cpuid(0x80000008, 0, r);
     physical_bits = r[0] & 255;
     cpuid(0x8000000a, 0, r);
-    features = r[3];
-    print("SVM revision %u, %x ASIDs, features %x\n", r[0], r[1], features);
-    wrmsr(0xc0000080, rdmsr(0xc0000080) | 0x1000);
-    wrmsr(0xc0010117, (uintptr_t)hsave);
-    build_npt();
+    print("SVM revision %u, %x ASIDs, features %x\n", r[0], r[1], r[3]);
     set_handler(0x40, on_irq);
     story();
     control_registers();

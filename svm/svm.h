@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "cpu/cpu.h"
 #include "cpu/insn.h"
@@ -177,15 +178,39 @@ void svm_cap_init(struct svm_cap *cap, struct cpu *c);
 bool svm_cpuid(struct cpu *c, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
 
 /* ---- vmcb.c ---- */
-/* Reads the VMCB at `address`; groups whose bit is set in keep retain their values. */
-void vmcb_load(struct cpu *c, uint64_t address, uint64_t *f, uint32_t keep);
+/* The 4 KBytes at `address`: host memory where it is plain RAM, else a copy in buf that vmcb_close() writes
+ * back. */
+uint8_t *vmcb_open(struct cpu *c, uint64_t address, uint8_t buf[VMCB_SIZE], bool write);
+void vmcb_close(struct cpu *c, uint64_t address, const uint8_t *page, const uint8_t buf[VMCB_SIZE]);
+/* Reads the fields; groups whose bit is set in keep retain their values. */
+void vmcb_load(const uint8_t *page, uint64_t *f, uint32_t keep);
 struct seg_reg vmcb_segment(uint16_t selector, uint16_t attrib, uint32_t limit, uint64_t base);
 uint16_t vmcb_attrib(const struct seg_reg *s);
 /* VMLOAD and VMSAVE. */
 void vmcb_load_extra(struct cpu *c, uint64_t address);
 void vmcb_save_extra(struct cpu *c, uint64_t address);
-void vmcb_put(uint8_t *p, unsigned bytes, uint64_t v);
-uint64_t vmcb_get(const uint8_t *p, unsigned bytes);
+
+/* Little-endian values in the page. */
+static inline uint64_t vmcb_get(const uint8_t *p, unsigned bytes)
+{
+    uint64_t v = 0;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    memcpy(&v, p, bytes);
+#else
+    for (unsigned i = 0; i < bytes; i++)
+        v |= (uint64_t)p[i] << (8 * i);
+#endif
+    return v;
+}
+static inline void vmcb_put(uint8_t *p, unsigned bytes, uint64_t v)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    memcpy(p, &v, bytes);
+#else
+    for (unsigned i = 0; i < bytes; i++)
+        p[i] = (uint8_t)(v >> (8 * i));
+#endif
+}
 
 /* ---- instructions.c ---- */
 const struct uop *svm_execute(struct cpu *c, const struct uop *u, const struct insn *insn);

@@ -11,30 +11,27 @@ const struct vmcb_field_info vmcb_fields[VMCB_FIELDS] = {
 };
 #undef FIELD
 
-void vmcb_put(uint8_t *p, unsigned bytes, uint64_t v)
+uint8_t *vmcb_open(struct cpu *c, uint64_t address, uint8_t buf[VMCB_SIZE], bool write)
 {
-    for (unsigned i = 0; i < bytes; i++)
-        p[i] = (uint8_t)(v >> (8 * i));
+    uint64_t at = address & c->bus->a20_mask;
+    uint8_t *flags = at < c->bus->ram_top ? &c->bus->page_flags[at >> PAGE_SHIFT] : NULL;
+    if (flags && (*flags & PAGE_RAM) && !(write && (*flags & (PAGE_ROM | PAGE_CODE)))) {
+        if (write) *flags |= PAGE_DIRTY;
+        return c->bus->ram + at;
+    }
+    phys_read_bytes(c, address, buf, VMCB_SIZE);
+    return buf;
 }
 
-uint64_t vmcb_get(const uint8_t *p, unsigned bytes)
+void vmcb_close(struct cpu *c, uint64_t address, const uint8_t *page, const uint8_t buf[VMCB_SIZE])
 {
-    uint64_t v = 0;
-    for (unsigned i = 0; i < bytes; i++)
-        v |= (uint64_t)p[i] << (8 * i);
-    return v;
+    if (page == buf) phys_write_bytes(c, address, buf, VMCB_SIZE);
 }
 
-/* The two areas up to the last field this processor reads. */
-enum { CONTROL_BYTES = 0x100, SAVE_START = 0x400, SAVE_END = 0x6e8 };
-
-void vmcb_load(struct cpu *c, uint64_t address, uint64_t *f, uint32_t keep)
+void vmcb_load(const uint8_t *page, uint64_t *f, uint32_t keep)
 {
-    uint8_t raw[SAVE_END];
-    phys_read_bytes(c, address, raw, CONTROL_BYTES);
-    phys_read_bytes(c, address + SAVE_START, raw + SAVE_START, SAVE_END - SAVE_START);
 #define FIELD(name, offset, bytes, group) \
-    if (!(keep >> CLEAN_##group & 1)) f[VMCB_##name] = vmcb_get(raw + (offset), bytes);
+    if (!(keep >> CLEAN_##group & 1)) f[VMCB_##name] = vmcb_get(page + (offset), bytes);
 #include "svm/vmcb.def"
 #undef FIELD
 }
@@ -67,15 +64,14 @@ static const struct {
     uint8_t seg;
 } extra_segments[] = {{0x440, SEG_FS}, {0x450, SEG_GS}, {0x470, SEG_LDTR}, {0x490, SEG_TR}};
 
-enum { EXTRA_SEG_START = 0x440, EXTRA_SEG_END = 0x4a0, EXTRA_MSR_START = 0x600, EXTRA_MSR_END = 0x640 };
+enum { OFF_EXTRA_MSR = 0x600 };
 
 void vmcb_load_extra(struct cpu *c, uint64_t address)
 {
-    uint8_t raw[EXTRA_SEG_END - EXTRA_SEG_START], msr[EXTRA_MSR_END - EXTRA_MSR_START];
-    phys_read_bytes(c, address + EXTRA_SEG_START, raw, sizeof raw);
-    phys_read_bytes(c, address + EXTRA_MSR_START, msr, sizeof msr);
+    uint8_t buf[VMCB_SIZE];
+    const uint8_t *page = vmcb_open(c, address, buf, false), *msr = page + OFF_EXTRA_MSR;
     for (unsigned i = 0; i < sizeof extra_segments / sizeof extra_segments[0]; i++) {
-        const uint8_t *p = raw + extra_segments[i].offset - EXTRA_SEG_START;
+        const uint8_t *p = page + extra_segments[i].offset;
         struct seg_reg s = vmcb_segment((uint16_t)vmcb_get(p, 2), (uint16_t)vmcb_get(p + 2, 2),
                                         (uint32_t)vmcb_get(p + 4, 4), canonical(c, vmcb_get(p + 8, 8)));
         cpu_load_segment(c, (enum seg_id)extra_segments[i].seg, &s);
@@ -89,24 +85,26 @@ void vmcb_load_extra(struct cpu *c, uint64_t address)
     s->sysenter_cs = vmcb_get(msr + 40, 8);
     s->sysenter_esp = vmcb_get(msr + 48, 8);
     s->sysenter_eip = vmcb_get(msr + 56, 8);
-    mem_update_windows(c);
+    mem_update_window(c, SEG_FS);
+    mem_update_window(c, SEG_GS);
 }
 
 void vmcb_save_extra(struct cpu *c, uint64_t address)
 {
-    uint8_t raw[16], msr[EXTRA_MSR_END - EXTRA_MSR_START];
+    uint8_t buf[VMCB_SIZE];
+    uint8_t *page = vmcb_open(c, address, buf, true);
     const struct cpu_state *s = &c->s;
     for (unsigned i = 0; i < sizeof extra_segments / sizeof extra_segments[0]; i++) {
         const struct seg_reg *r = &s->seg[extra_segments[i].seg];
-        vmcb_put(raw, 2, r->selector);
-        vmcb_put(raw + 2, 2, vmcb_attrib(r));
-        vmcb_put(raw + 4, 4, r->limit);
-        vmcb_put(raw + 8, 8, r->base);
-        phys_write_bytes(c, address + extra_segments[i].offset, raw, sizeof raw);
+        uint8_t *p = page + extra_segments[i].offset;
+        vmcb_put(p, 2, r->selector);
+        vmcb_put(p + 2, 2, vmcb_attrib(r));
+        vmcb_put(p + 4, 4, r->limit);
+        vmcb_put(p + 8, 8, r->base);
     }
     const uint64_t values[] = {s->star,           s->lstar,       s->cstar,        s->sf_mask,
                                s->kernel_gs_base, s->sysenter_cs, s->sysenter_esp, s->sysenter_eip};
     for (unsigned i = 0; i < 8; i++)
-        vmcb_put(msr + 8 * i, 8, values[i]);
-    phys_write_bytes(c, address + EXTRA_MSR_START, msr, sizeof msr);
+        vmcb_put(page + OFF_EXTRA_MSR + 8 * i, 8, values[i]);
+    vmcb_close(c, address, page, buf);
 }

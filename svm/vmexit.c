@@ -82,28 +82,38 @@ static uint64_t vectoring(const struct event *ev)
     return v;
 }
 
-static void put_code(struct cpu *c, uint64_t code, uint64_t info1, uint64_t info2)
+static void put(struct svm_state *x, uint8_t *page, enum vmcb_field field, uint64_t value)
 {
-    struct svm_state *x = svm_of(c);
-    uint8_t raw[24];
-    x->f[VMCB_EXITCODE] = code;
-    x->f[VMCB_EXITINFO1] = info1;
-    x->f[VMCB_EXITINFO2] = info2;
-    vmcb_put(raw, 8, code);
-    vmcb_put(raw + 8, 8, info1);
-    vmcb_put(raw + 16, 8, info2);
-    phys_write_bytes(c, x->vmcb + OFF_EXITCODE, raw, sizeof raw);
+    x->f[field] = value;
+    vmcb_put(page + vmcb_fields[field].offset, vmcb_fields[field].bytes, value);
+}
+/* The same where the field is known at compile time. */
+#define PUT(name, value)                                              \
+    do {                                                              \
+        x->f[VMCB_##name] = (value);                                  \
+        vmcb_put(page + OFF_##name, BYTES_##name, x->f[VMCB_##name]); \
+    } while (0)
+enum vmcb_bytes {
+#define FIELD(name, offset, bytes, group) BYTES_##name = bytes,
+#include "svm/vmcb.def"
+#undef FIELD
+};
+
+static void put_code(struct svm_state *x, uint8_t *page, uint64_t code, uint64_t info1, uint64_t info2)
+{
+    PUT(EXITCODE, code);
+    PUT(EXITINFO1, info1);
+    PUT(EXITINFO2, info2);
 }
 
 /* V_TPR, V_IRQ and, where enabled, virtual GIF and NMI flags; the rest of the word is software's. */
-static void put_vintr(struct cpu *c)
+static void put_vintr(struct svm_state *x, uint8_t *page)
 {
-    struct svm_state *x = svm_of(c);
     uint32_t mask = VINTR_TPR | VINTR_IRQ;
     if (svm_vgif(x)) mask |= VINTR_GIF;
     if (svm_vnmi(x)) mask |= VINTR_NMI | VINTR_NMI_MASK;
-    uint32_t old = (uint32_t)phys_read(c, x->vmcb + OFF_VINTR, 4);
-    phys_write(c, x->vmcb + OFF_VINTR, 4, (old & ~mask) | ((uint32_t)x->f[VMCB_VINTR] & mask));
+    uint32_t old = (uint32_t)vmcb_get(page + OFF_VINTR, 4);
+    vmcb_put(page + OFF_VINTR, 4, (old & ~mask) | ((uint32_t)x->f[VMCB_VINTR] & mask));
 }
 
 /* Length of the instruction at RIP, 0 when it cannot be read. */
@@ -127,24 +137,19 @@ static uint64_t saved_nrip(struct cpu *c, const struct svm_exit *e)
     return e->next_rip;
 }
 
-static void save_control(struct cpu *c, const struct svm_exit *e, const struct event *original)
+static void save_control(struct cpu *c, uint8_t *page, const struct svm_exit *e, const struct event *original)
 {
     struct svm_state *x = svm_of(c);
-    uint64_t at = x->vmcb;
     bool shadow = c->s.intr.sti_shadow || c->s.intr.movss_shadow;
-    put_code(c, e->code, e->info1, e->info2);
-    x->f[VMCB_EXITINTINFO] = original ? vectoring(original) : 0;
-    phys_write(c, at + OFF_EXITINTINFO, 8, x->f[VMCB_EXITINTINFO]);
-    put_vintr(c);
-    x->f[VMCB_INTERRUPT_STATE] = (x->f[VMCB_INTERRUPT_STATE] & ~UINT64_C(1)) | shadow;
-    phys_write(c, at + OFF_INTERRUPT_STATE, 8, x->f[VMCB_INTERRUPT_STATE]);
-    x->f[VMCB_EVENTINJ] &= ~(uint64_t)INJ_VALID;
-    phys_write(c, at + OFF_EVENTINJ, 4, x->f[VMCB_EVENTINJ]);
-    if (svm_cap_has(&x->cap, FEAT_NRIPS)) phys_write(c, at + OFF_NRIP, 8, saved_nrip(c, e));
+    put_code(x, page, e->code, e->info1, e->info2);
+    PUT(EXITINTINFO, original ? vectoring(original) : 0);
+    put_vintr(x, page);
+    PUT(INTERRUPT_STATE, (x->f[VMCB_INTERRUPT_STATE] & ~UINT64_C(1)) | shadow);
+    PUT(EVENTINJ, x->f[VMCB_EVENTINJ] & ~(uint64_t)INJ_VALID);
+    if (svm_cap_has(&x->cap, FEAT_NRIPS)) PUT(NRIP, saved_nrip(c, e));
     if (svm_cap_has(&x->cap, FEAT_DECODEASSISTS)) {
-        uint8_t raw[1 + INSN_BYTES] = {0};
-        if (e->bytes && !original) raw[0] = (uint8_t)fetch_bytes(c, raw + 1);
-        phys_write_bytes(c, at + OFF_INSN_LENGTH, raw, sizeof raw);
+        memset(page + OFF_INSN_LENGTH, 0, 1 + INSN_BYTES);
+        if (e->bytes && !original) PUT(INSN_LENGTH, fetch_bytes(c, page + OFF_INSN_LENGTH + 1));
     }
 }
 
@@ -152,61 +157,53 @@ static void save_control(struct cpu *c, const struct svm_exit *e, const struct e
 
 static const uint8_t switched[4] = {SEG_ES, SEG_CS, SEG_SS, SEG_DS};
 
-static void save_segments(struct cpu *c)
+static void save_segments(struct cpu *c, uint8_t *page)
 {
     struct svm_state *x = svm_of(c);
-    uint8_t raw[64];
     for (unsigned i = 0; i < 4; i++) {
         const struct seg_reg *r = &c->s.seg[switched[i]];
         uint64_t *g = &x->f[VMCB_ES_SELECTOR + 4 * i];
+        uint8_t *p = page + OFF_ES_SELECTOR + 16 * i;
         g[0] = r->selector;
         g[1] = vmcb_attrib(r);
         g[2] = r->limit;
         g[3] = r->base;
         if (switched[i] == SEG_SS) g[1] = (g[1] & ~(uint64_t)AR_DPL) | (uint64_t)c->s.cpl << AR_DPL_SHIFT;
-        vmcb_put(raw + 16 * i, 2, g[0]);
-        vmcb_put(raw + 16 * i + 2, 2, g[1]);
-        vmcb_put(raw + 16 * i + 4, 4, g[2]);
-        vmcb_put(raw + 16 * i + 8, 8, g[3]);
+        vmcb_put(p, 2, g[0]);
+        vmcb_put(p + 2, 2, g[1]);
+        vmcb_put(p + 4, 4, g[2]);
+        vmcb_put(p + 8, 8, g[3]);
     }
-    phys_write_bytes(c, x->vmcb + OFF_ES_SELECTOR, raw, sizeof raw);
 }
 
-static void save_field(struct cpu *c, enum vmcb_field field, uint64_t value)
-{
-    struct svm_state *x = svm_of(c);
-    x->f[field] = value;
-    phys_write(c, x->vmcb + vmcb_fields[field].offset, vmcb_fields[field].bytes, value);
-}
-
-static void save_guest(struct cpu *c)
+static void save_guest(struct cpu *c, uint8_t *page)
 {
     struct svm_state *x = svm_of(c);
     const struct cpu_state *s = &c->s;
-    save_segments(c);
-    save_field(c, VMCB_GDTR_LIMIT, s->gdtr.limit);
-    save_field(c, VMCB_GDTR_BASE, s->gdtr.base);
-    save_field(c, VMCB_IDTR_LIMIT, s->idtr.limit);
-    save_field(c, VMCB_IDTR_BASE, s->idtr.base);
-    save_field(c, VMCB_CPL, s->cpl);
-    save_field(c, VMCB_EFER, s->efer);
-    const uint64_t block[] = {s->cr4, s->cr3, s->cr0, s->dr7, s->dr6, cpu_read_rflags(c), s->gpr[REG_RIP]};
-    uint8_t raw[sizeof block];
-    for (unsigned i = 0; i < sizeof block / sizeof block[0]; i++) {
-        x->f[VMCB_CR4 + i] = block[i];
-        vmcb_put(raw + 8 * i, 8, block[i]);
-    }
-    phys_write_bytes(c, x->vmcb + OFF_CR4, raw, sizeof raw);
-    save_field(c, VMCB_RSP, s->gpr[RSP]);
-    save_field(c, VMCB_RAX, s->gpr[RAX]);
-    save_field(c, VMCB_CR2, s->cr2);
-    if (x->nested) save_field(c, VMCB_G_PAT, s->pat);
+    save_segments(c, page);
+    PUT(GDTR_LIMIT, s->gdtr.limit);
+    PUT(GDTR_BASE, s->gdtr.base);
+    PUT(IDTR_LIMIT, s->idtr.limit);
+    PUT(IDTR_BASE, s->idtr.base);
+    PUT(CPL, s->cpl);
+    PUT(EFER, s->efer);
+    PUT(CR4, s->cr4);
+    PUT(CR3, s->cr3);
+    PUT(CR0, s->cr0);
+    PUT(DR7, s->dr7);
+    PUT(DR6, s->dr6);
+    PUT(RFLAGS, cpu_read_rflags(c));
+    PUT(RIP, s->gpr[REG_RIP]);
+    PUT(RSP, s->gpr[RSP]);
+    PUT(RAX, s->gpr[RAX]);
+    PUT(CR2, s->cr2);
+    if (x->nested) PUT(G_PAT, s->pat);
     if (x->lbr) {
-        save_field(c, VMCB_DBGCTL, s->debugctl);
+        PUT(DBGCTL, s->debugctl);
         for (unsigned i = 0; i < 4; i++)
-            save_field(c, (enum vmcb_field)(VMCB_BR_FROM + i), s->msr_file[MSR_SLOT_LAST_BRANCH + i]);
+            put(x, page, (enum vmcb_field)(VMCB_BR_FROM + i), s->msr_file[MSR_SLOT_LAST_BRANCH + i]);
     }
-    if (x->spec_ctrl) save_field(c, VMCB_SPEC_CTRL, s->msr_file[MSR_SLOT_SPEC_CTRL]);
+    if (x->spec_ctrl) PUT(SPEC_CTRL, s->msr_file[MSR_SLOT_SPEC_CTRL]);
 }
 
 /* --- Host --- */
@@ -278,8 +275,10 @@ enum virt_verdict svm_exit(struct cpu *c, const struct svm_exit *e)
     PROBE(c->probes, c, VM_EXIT, e->code, e->info1);
     /* An NMI whose delivery is interrupted is injected again, so it does not mask. APM 2 15.21.10 */
     if (original && original->type == EVENT_NMI && svm_vnmi(x)) x->f[VMCB_VINTR] &= ~(uint64_t)VINTR_NMI_MASK;
-    save_control(c, e, original);
-    save_guest(c);
+    uint8_t buf[VMCB_SIZE], *page = vmcb_open(c, x->vmcb, buf, true);
+    save_control(c, page, e, original);
+    save_guest(c, page);
+    vmcb_close(c, x->vmcb, page, buf);
     enter_host(c);
     return VIRT_EXITED;
 }
@@ -293,8 +292,11 @@ enum virt_verdict svm_exit_simple(struct cpu *c, uint64_t code)
 void svm_exit_invalid(struct cpu *c)
 {
     PROBE(c->probes, c, VM_ENTRY_FAIL, SVM_EXIT_INVALID, 0);
-    put_code(c, SVM_EXIT_INVALID, 0, 0);
+    struct svm_state *x = svm_of(c);
+    uint8_t buf[VMCB_SIZE], *page = vmcb_open(c, x->vmcb, buf, true);
+    put_code(x, page, SVM_EXIT_INVALID, 0, 0);
+    vmcb_close(c, x->vmcb, page, buf);
     /* Nothing of the guest was loaded: the switches back must not happen either. */
-    svm_of(c)->nested = svm_of(c)->lbr = svm_of(c)->spec_ctrl = 0;
+    x->nested = x->lbr = x->spec_ctrl = 0;
     enter_host(c);
 }

@@ -40,11 +40,10 @@ static void keep_host(struct cpu *c, uint64_t next_rip)
 }
 
 /* Groups that VMRUN may take from its copy. APM 2 15.15.1 */
-static uint32_t kept_groups(struct cpu *c, uint64_t vmcb)
+static uint32_t kept_groups(const struct svm_state *x, uint64_t vmcb, const uint8_t *page)
 {
-    struct svm_state *x = svm_of(c);
     if (vmcb != x->vmcb || !svm_cap_has(&x->cap, FEAT_VMCBCLEAN)) return 0;
-    return (uint32_t)phys_read(c, vmcb + OFF_CLEAN, 4) & ((1u << CLEAN_NEVER) - 1);
+    return (uint32_t)vmcb_get(page + OFF_CLEAN, 4) & ((1u << CLEAN_NEVER) - 1);
 }
 
 static void load_segments(struct cpu *c, const uint64_t *f)
@@ -162,8 +161,10 @@ void svm_enter(struct cpu *c, uint64_t vmcb, uint64_t next_rip)
 {
     struct svm_state *x = svm_of(c);
     struct svm_check k;
+    uint8_t buf[VMCB_SIZE];
     keep_host(c, next_rip);
-    vmcb_load(c, vmcb, x->f, kept_groups(c, vmcb));
+    const uint8_t *page = vmcb_open(c, vmcb, buf, false);
+    vmcb_load(page, x->f, kept_groups(x, vmcb, page));
     x->vmcb = vmcb;
     select_nested(c);
     x->lbr = svm_cap_has(&x->cap, FEAT_LBRVIRT) && (x->f[VMCB_VIRT_EXT] & VIRT_EXT_LBR);

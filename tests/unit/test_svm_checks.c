@@ -175,7 +175,7 @@ static void cures_cure(void **state)
         uint64_t f[VMCB_FIELDS];
         prepare();
         apply(pairs[i].broken);
-        vmcb_load(c, VMCB_AT, f, 0);
+        vmcb_load(b->bus.ram + VMCB_AT, f, 0);
         svm_check_init(&k, &x->cap, f);
         svm_check_live(&k, c);
         const struct svm_check_row *row = &svm_check_rows[pairs[i].row];
@@ -242,7 +242,7 @@ static void boundary_states(void **state)
         x->vmcb = VMCB_NONE; /* no group is taken from the copy */
         struct svm_check k;
         uint64_t f[VMCB_FIELDS];
-        vmcb_load(c, VMCB_AT, f, 0);
+        vmcb_load(b->bus.ram + VMCB_AT, f, 0);
         svm_check_init(&k, &x->cap, f);
         svm_check_live(&k, c);
         unsigned broken = svm_explain(&k, rows, SVMCHECK_COUNT);

@@ -98,6 +98,9 @@ int cli_read_file(const char *path, bool decompress, struct cli_file *file);
 /* "-initrd a args,b args": images (data to be freed); Linux takes them one after the other. */
 int cli_read_modules(const char *list, struct uv_image *images, uint32_t *count);
 
+/* scenario.c */
+int cli_scenario(int argc, char **argv);
+
 /* run.c */
 int cli_run(int argc, char **argv);
 

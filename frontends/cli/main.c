@@ -12,6 +12,7 @@ const struct cli_command cli_commands[] = {
     {"run", "[OPTIONS]", "boot a kernel on the emulated machine (default)", cli_run},
     {"explain", "vmcs FILE", "every broken rule of VM entry in a VMCS that a hypervisor printed",
      cli_explain},
+    {"scenario", "NAME", "one of the bundled scenarios and its story; scenario list names them", cli_scenario},
     {"list", "TABLE", "rows of a table the machine is built from", cli_list},
     {"help", "", "this text", help},
     {NULL, NULL, NULL, NULL},

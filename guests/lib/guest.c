@@ -107,3 +107,37 @@ int checks_result(const char *name)
     print("%s %s: %d checks, %d failed\n", checks_failed ? "FAIL" : "PASS", name, checks_done, checks_failed);
     return checks_failed != 0;
 }
+
+bool text_equal(const char *a, const char *b)
+{
+    while (*a && *a == *b) a++, b++;
+    return *a == *b;
+}
+
+/* Multiboot information: bit 2 of the flags says that offset 16 is the command line. */
+extern uint32_t multiboot_info;
+const char *guest_variant(void)
+{
+    static const char name[] = "variant=";
+    static char value[32];
+    const uint32_t *info = (const uint32_t *)(uintptr_t)multiboot_info;
+    const char *p = info && (info[0] & 4) ? (const char *)(uintptr_t)info[4] : "";
+    for (; *p; p++) {
+        size_t i = 0, n = 0;
+        while (name[i] && p[i] == name[i]) i++;
+        if (name[i]) continue;
+        for (p += i; *p && *p != ' ' && n + 1 < sizeof value; p++) value[n++] = *p;
+        value[n] = 0;
+        break;
+    }
+    return value;
+}
+
+void rule(bool held, bool expected, const char *text)
+{
+    print("rule %s: %s\n", held ? "held" : "broken", text);
+    checks_done++;
+    if (held == expected) return;
+    checks_failed++;
+    print("FAIL the variant must show it %s\n", expected ? "held" : "broken");
+}

@@ -43,6 +43,13 @@ void check_at(bool ok, const char *file, int line, const char *text);
     } while (0)
 int checks_result(const char *name);
 
+/* The value of "variant=" on the command line, "" without it. */
+const char *guest_variant(void);
+/* One line "rule held: ..." or "rule broken: ..." for `undervisor scenario`, and a check that it is as the variant
+ * must show it. */
+void rule(bool held, bool expected, const char *text);
+bool text_equal(const char *a, const char *b);
+
 /* Runs one asm statement (a string and its operands); afterwards caught.vector tells what it raised. The
  * handler resumes behind the statement. */
 #define CATCH(...)                                                                                           \

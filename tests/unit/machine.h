@@ -122,7 +122,7 @@ static void board_destroy(struct board *b)
 }
 
 /* "8e d0 ..." at a physical address. */
-static void board_put(struct board *b, uint64_t at, const char *hex)
+static inline void board_put(struct board *b, uint64_t at, const char *hex)
 {
     unsigned v;
     int n;
@@ -142,7 +142,7 @@ static inline uint64_t board_peek(const struct board *b, uint64_t at, unsigned s
     return v;
 }
 
-static enum run_stop board_run(struct board *b, uint64_t cycles)
+static inline enum run_stop board_run(struct board *b, uint64_t cycles)
 {
     cpu_drop_derived(b->cpu); /* tests change state behind its back */
     cpu_mode_changed(b->cpu);

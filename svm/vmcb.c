@@ -15,7 +15,8 @@ uint8_t *vmcb_open(struct cpu *c, uint64_t address, uint8_t buf[VMCB_SIZE], bool
 {
     uint64_t at = address & c->bus->a20_mask;
     uint8_t *flags = at < c->bus->ram_top ? &c->bus->page_flags[at >> PAGE_SHIFT] : NULL;
-    if (flags && (*flags & PAGE_RAM) && !(write && (*flags & (PAGE_ROM | PAGE_CODE)))) {
+    if (flags && !(at & (PAGE_SIZE - 1)) && (*flags & PAGE_RAM) &&
+        !(write && (*flags & (PAGE_ROM | PAGE_CODE)))) {
         if (write) *flags |= PAGE_DIRTY;
         return c->bus->ram + at;
     }

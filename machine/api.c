@@ -200,8 +200,9 @@ enum uv_status uv_machine_step(uv_machine *v, uint32_t cpu, struct uv_stop *stop
     if (!c || !stop) return UV_E_ARGUMENT;
     uint64_t before = c->s.insns;
     for (uint32_t i = 0; i < STEP_CYCLES_MAX && c->s.insns == before; i++) {
-        enum uv_status s = uv_machine_run(v, machine_now(v->m) + 1, stop);
-        if (s != UV_OK || stop->reason != UV_STOP_CYCLE) return s;
+        struct machine_exit e = machine_step(v->m);
+        *stop = (struct uv_stop){stop_reason(e.stop), e.code, e.cpu, e.cycle};
+        if (stop->reason != UV_STOP_CYCLE) return UV_OK;
     }
     return UV_OK;
 }

@@ -85,6 +85,8 @@ void machine_reset(struct machine *m);
  * earlier stop. Can always be called again to continue: a turn that was cut goes on, so it makes no
  * difference how a run is cut into calls. */
 struct machine_exit machine_run(struct machine *m, uint64_t until);
+/* Runs the processor whose turn it is for one cycle (MACHINE_CYCLE_LIMIT) or to an earlier stop. */
+struct machine_exit machine_step(struct machine *m);
 /* Makes machine_run() return MACHINE_REQUEST soon; the only call allowed from a signal handler. */
 void machine_request_stop(struct machine *m);
 

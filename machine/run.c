@@ -292,7 +292,8 @@ static bool next_turn(struct machine *m, uint64_t until, enum machine_stop *stop
     return false;
 }
 
-struct machine_exit machine_run(struct machine *m, uint64_t until)
+/* single: leave as soon as whose turn it is has had one cycle. */
+static struct machine_exit run(struct machine *m, uint64_t until, bool single)
 {
     int last = -1;
     m->stopped_at = 0;
@@ -321,6 +322,7 @@ struct machine_exit machine_run(struct machine *m, uint64_t until)
             uint64_t drop = cpu_now(c) + debug_cut(m, c);
             if (drop < cut) cut = drop;
         }
+        if (single) cut = cpu_now(m->vcpu[last].cpu) + 1;
         switch (run_turn(m, cut)) {
         case STOP_SHUTDOWN:
             if (!m->stop_pending) return leave(m, MACHINE_SHUTDOWN, 0, last, 0);
@@ -328,5 +330,9 @@ struct machine_exit machine_run(struct machine *m, uint64_t until)
         case STOP_DEBUG: return leave(m, MACHINE_DEBUG, 0, last, 0);
         default: break;
         }
+        if (single && !m->stop_pending) return leave(m, MACHINE_CYCLE_LIMIT, 0, last, 0);
     }
 }
+
+struct machine_exit machine_run(struct machine *m, uint64_t until) { return run(m, until, false); }
+struct machine_exit machine_step(struct machine *m) { return run(m, CLOCK_NEVER - 1, true); }

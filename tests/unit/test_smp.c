@@ -339,6 +339,31 @@ static void cut_anywhere(void **state)
     }
 }
 
+/* One cycle of one processor at a time is the same run, too. */
+static void single_steps(void **state)
+{
+    struct machine *m = create(&(struct machine_config){.smp = 2, .quantum = 20}, "max");
+    uint64_t before[2] = {0}, most = 0;
+    (void)state;
+    put(m, 0x5000, "FF 06 02 30 EB FA");
+    put(m, 0x1000, "FF 06 00 30 EB FA");
+    enter(m, 0x1000);
+    ipi(m, 0, 1u << 24, 0x4605);
+    for (unsigned k = 0; k < 1000; k++) {
+        assert_int_equal(machine_step(m).stop, MACHINE_CYCLE_LIMIT);
+        uint64_t steps = 0;
+        for (unsigned i = 0; i < 2; i++) {
+            steps += machine_cpu(m, i)->s.insns - before[i];
+            before[i] = machine_cpu(m, i)->s.insns;
+        }
+        if (steps > most) most = steps;
+    }
+    assert_int_equal(most, 1);
+    assert_int_equal(before[0], 500);
+    assert_true(before[1] >= 498);
+    machine_destroy(m);
+}
+
 /* ---- numbers ---- */
 
 static void topologies(void **state)
@@ -409,7 +434,7 @@ int main(void)
         cmocka_unit_test(destinations),     cmocka_unit_test(start_up),
         cmocka_unit_test(stores_end_waits), cmocka_unit_test(devices_end_waits),
         cmocka_unit_test(flags_of_pages),   cmocka_unit_test(cut_anywhere),
-        cmocka_unit_test(topologies),
+        cmocka_unit_test(single_steps),     cmocka_unit_test(topologies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

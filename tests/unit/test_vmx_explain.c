@@ -150,6 +150,32 @@ static void injection_with_interrupts_off(void **state)
     assert_non_null(strstr(text, "\"nearest\":\"0x202\""));
 }
 
+/* Exit reason 34: no rule is broken, the MSR is named. */
+static void failed_msr_loading(void **state)
+{
+    struct vmx_check k;
+    char text[1000];
+    (void)state;
+    base_long();
+    make_check(&k);
+    struct vmx_report r = {.k = &k,
+                           .source = "test",
+                           .processor = "any",
+                           .has_code = true,
+                           .code = 0x80000022,
+                           .qualification = 2,
+                           .has_msr = true,
+                           .msr_index = 0xc0000100,
+                           .msr_value = 0x1234};
+    vmx_report_text(&r, text, sizeof text);
+    assert_non_null(strstr(text, "exit reason 34 (VM-entry failure: MSR loading), qualification 2"));
+    assert_non_null(
+        strstr(text, "entry 2 of the VM-entry MSR-load list cannot be loaded: MSR c0000100h, value 1234h"));
+    assert_null(strstr(text, "broken rule"));
+    vmx_report_json(&r, text, sizeof text);
+    assert_non_null(strstr(text, "\"msr\":{\"index\":\"0xc0000100\",\"value\":\"0x1234\"}"));
+}
+
 static void words_for_allowed_values(void **state)
 {
     static const struct {
@@ -183,6 +209,7 @@ int main(void)
         cmocka_unit_test(nearest_value_cures_random_states),
         cmocka_unit_test(missing_fields_never_claim_too_much),
         cmocka_unit_test(injection_with_interrupts_off),
+        cmocka_unit_test(failed_msr_loading),
         cmocka_unit_test(words_for_allowed_values),
     };
     return cmocka_run_group_tests(tests, make_cap, NULL);

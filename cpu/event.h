@@ -8,9 +8,27 @@
 #include "cpu/cpu.h"
 
 enum vector {
-    VEC_DE = 0, VEC_DB = 1, VEC_NMI = 2, VEC_BP = 3, VEC_OF = 4, VEC_BR = 5, VEC_UD = 6, VEC_NM = 7,
-    VEC_DF = 8, VEC_CSO = 9, VEC_TS = 10, VEC_NP = 11, VEC_SS = 12, VEC_GP = 13, VEC_PF = 14,
-    VEC_MF = 16, VEC_AC = 17, VEC_MC = 18, VEC_XM = 19, VEC_VE = 20, VEC_CP = 21
+    VEC_DE = 0,
+    VEC_DB = 1,
+    VEC_NMI = 2,
+    VEC_BP = 3,
+    VEC_OF = 4,
+    VEC_BR = 5,
+    VEC_UD = 6,
+    VEC_NM = 7,
+    VEC_DF = 8,
+    VEC_CSO = 9,
+    VEC_TS = 10,
+    VEC_NP = 11,
+    VEC_SS = 12,
+    VEC_GP = 13,
+    VEC_PF = 14,
+    VEC_MF = 16,
+    VEC_AC = 17,
+    VEC_MC = 18,
+    VEC_XM = 19,
+    VEC_VE = 20,
+    VEC_CP = 21
 };
 
 /* Called by the run loop when cpu->attention is set: delivers at most one event, or takes one exit, or
@@ -19,7 +37,8 @@ enum vector {
 bool cpu_boundary(struct cpu *c);
 
 /* One instruction has ended on the exact path (run loop): ages interrupt shadows and RF that it did not
- * itself load and turns TF, sampled at its start, into pending_dbg.BS. Not called after a fault or an exit. */
+ * itself load and turns TF, sampled at its start, into pending_dbg.BS. Not called after a fault or an exit.
+ */
 void cpu_insn_done(struct cpu *c, bool tf_at_start);
 
 /* The interrupt shadow and RF as an instruction (or VM entry, RSM) loads them: last one instruction more. */
@@ -32,10 +51,10 @@ void cpu_update_attention(struct cpu *c);
 
 /* Sends an event through the intercept question and the IDT (or task gate, or real-mode vector table),
  * with all nested-fault rules. Leaves the processor in the handler (VIRT_CONTINUE; shutdown included), or in
- * another context (VIRT_EXITED). Hardware exceptions, INT1, INT3 and INTO are put to virt->exception; external
- * interrupts, NMIs, INT n and injected events are not: who recognised them asked before. For software
- * events RIP is still at the instruction and event.insn_length says how far to step. While delivery is
- * under way s.delivering is the event; it is not valid when virt->exception is asked about a first event
+ * another context (VIRT_EXITED). Hardware exceptions, INT1, INT3 and INTO are put to virt->exception;
+ * external interrupts, NMIs, INT n and injected events are not: who recognised them asked before. For
+ * software events RIP is still at the instruction and event.insn_length says how far to step. While delivery
+ * is under way s.delivering is the event; it is not valid when virt->exception is asked about a first event
  * or a double fault, and holds the earlier event when asked about a nested one. */
 enum virt_verdict cpu_deliver(struct cpu *c, const struct event *ev);
 
@@ -78,12 +97,6 @@ bool debug_step_traps(struct cpu *c);
 
 /* s.pending_dbg has the layout of the pending-debug-exceptions field of a VM exit: DR6 bits, plus
  * PENDING_BP when an enabled data or I/O breakpoint matched. B bits alone cause no #DB. */
-enum dr6_bit {
-    DR6_B = 0xf,
-    PENDING_BP = 1 << 12,
-    DR6_BD = 1 << 13,
-    DR6_BS = 1 << 14,
-    DR6_BT = 1 << 15
-};
+enum dr6_bit { DR6_B = 0xf, PENDING_BP = 1 << 12, DR6_BD = 1 << 13, DR6_BS = 1 << 14, DR6_BT = 1 << 15 };
 
 #endif

@@ -17,10 +17,7 @@
 static inline bool flag_cf(const struct cpu *c) { return (int64_t)c->fl.aux < 0; }
 static inline bool flag_of(const struct cpu *c) { return (int64_t)(c->fl.aux ^ c->fl.aux << 1) < 0; }
 static inline bool flag_zf(const struct cpu *c) { return c->fl.result == 0; }
-static inline bool flag_sf(const struct cpu *c)
-{
-    return (c->fl.result >> 63 ^ (c->fl.aux >> 16 & 1)) != 0;
-}
+static inline bool flag_sf(const struct cpu *c) { return (c->fl.result >> 63 ^ (c->fl.aux >> 16 & 1)) != 0; }
 static inline bool flag_pf(const struct cpu *c)
 {
     return !__builtin_parity((uint8_t)(c->fl.result ^ c->fl.aux >> 8));

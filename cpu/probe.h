@@ -37,10 +37,10 @@ bool probe_subscribe(struct probe_bus *bus, probe_fn *fn, void *opaque, uint64_t
 void probe_unsubscribe(struct probe_bus *bus, probe_fn *fn, void *opaque);
 void probe_emit(struct probe_bus *bus, struct cpu *c, enum probe_point point, uint64_t a, uint64_t b);
 
-#define PROBE(bus, c, point, a, b)                                                                 \
-    do {                                                                                           \
-        if (__builtin_expect(((bus)->mask >> PROBE_##point & 1) != 0, 0))                          \
-            probe_emit(bus, c, PROBE_##point, a, b);                                               \
+#define PROBE(bus, c, point, a, b)                                        \
+    do {                                                                  \
+        if (__builtin_expect(((bus)->mask >> PROBE_##point & 1) != 0, 0)) \
+            probe_emit(bus, c, PROBE_##point, a, b);                      \
     } while (0)
 
 #endif

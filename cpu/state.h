@@ -182,9 +182,9 @@ struct event {
     uint8_t vector;
     uint8_t type; /* enum event_type */
     uint8_t has_error;
-    uint8_t insn_length; /* software events: bytes to add to RIP for the return address */
-    uint8_t injected;    /* came from a VM entry, never intercepted itself */
-    uint8_t has_next_rip;  /* software events injected with an explicit return address */
+    uint8_t insn_length;  /* software events: bytes to add to RIP for the return address */
+    uint8_t injected;     /* came from a VM entry, never intercepted itself */
+    uint8_t has_next_rip; /* software events injected with an explicit return address */
     uint8_t pad;
     uint32_t error_code;
     uint32_t pad2;

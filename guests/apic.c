@@ -1,11 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-/* Local APIC, I/O APIC, 8259, PIT, RTC and HPET as an operating system uses them: delivery, priorities, masking,
- * every timer mode, time that is consistent between the clocks. SDM 3A ch. 10; 8254, 8259A data sheets. */
+/* Local APIC, I/O APIC, 8259, PIT, RTC and HPET as an operating system uses them: delivery, priorities,
+ * masking, every timer mode, time that is consistent between the clocks. SDM 3A ch. 10; 8254, 8259A data
+ * sheets. */
 #include "guest.h"
 
 static const uint64_t APIC = 0xfee00000, IOAPIC = 0xfec00000, HPET = 0xfed00000;
-enum { ID = 0x20, VERSION = 0x30, TPR = 0x80, PPR = 0xa0, EOI = 0xb0, SVR = 0xf0, ISR = 0x100, IRR = 0x200, ESR = 0x280,
-       ICR = 0x300, ICR_HI = 0x310, LVT_TIMER = 0x320, LVT0 = 0x350, TICR = 0x380, TCCR = 0x390, TDCR = 0x3e0 };
+enum {
+    ID = 0x20,
+    VERSION = 0x30,
+    TPR = 0x80,
+    PPR = 0xa0,
+    EOI = 0xb0,
+    SVR = 0xf0,
+    ISR = 0x100,
+    IRR = 0x200,
+    ESR = 0x280,
+    ICR = 0x300,
+    ICR_HI = 0x310,
+    LVT_TIMER = 0x320,
+    LVT0 = 0x350,
+    TICR = 0x380,
+    TCCR = 0x390,
+    TDCR = 0x3e0
+};
 
 static volatile uint32_t seen[256], order[16], order_n;
 static uint32_t rd(uint32_t r) { return mmio_read32(APIC + r); }
@@ -43,7 +60,8 @@ static void self_ipi(uint32_t v) { wr(ICR, 0x40000 | v); }
 static bool wait_for(volatile uint32_t *p, uint32_t n, uint64_t cycles)
 {
     uint64_t end = rdtsc() + cycles;
-    while (*p < n && rdtsc() < end) window();
+    while (*p < n && rdtsc() < end)
+        window();
     return *p >= n;
 }
 
@@ -146,7 +164,7 @@ static void x2apic(void)
     wrmsr(0x1b, base | 0x400);
     CHECK_EQ(rdmsr(0x802), 0); /* the boot processor */
     CHECK_EQ(rdmsr(0x80f), 0x1ff);
-    wrmsr(0x83f, 0x51); /* SELF IPI */
+    wrmsr(0x83f, 0x51);            /* SELF IPI */
     CHECK(rdmsr(0x822) >> 17 & 1); /* IRR */
     set_handler(0x51, on_x2apic);
     uint32_t before = seen[0x51];
@@ -172,7 +190,8 @@ static void pic_and_pit(void)
     static const uint8_t icw[2][4] = {{0x11, 0x20, 4, 1}, {0x11, 0x28, 2, 1}};
     for (int i = 0; i < 2; i++) {
         outb(i ? 0xa0 : 0x20, icw[i][0]);
-        for (int j = 1; j < 4; j++) outb(i ? 0xa1 : 0x21, icw[i][j]);
+        for (int j = 1; j < 4; j++)
+            outb(i ? 0xa1 : 0x21, icw[i][j]);
     }
     outb(0xa1, 0xff);
     outb(0x21, 0xfe);
@@ -223,20 +242,24 @@ static void clocks(void)
     mmio_write32(HPET + 0x10, 1);
     uint32_t c0 = mmio_read32(HPET + 0xf0);
     uint64_t t0 = rdtsc();
-    while (rdtsc() - t0 < 1000000) {}
+    while (rdtsc() - t0 < 1000000) {
+    }
     uint32_t ticks = mmio_read32(HPET + 0xf0) - c0;
     print("%u HPET ticks of %u fs in 1000000 TSC cycles\n", ticks, period);
     CHECK(ticks > 0);
     uint32_t p0 = inl(0x608);
     t0 = rdtsc();
-    while (rdtsc() - t0 < 1000000) {}
+    while (rdtsc() - t0 < 1000000) {
+    }
     CHECK(((inl(0x608) - p0) & 0xffffff) > 0);
 }
 
 int guest_main(void)
 {
-    for (int v = 0x30; v < 0xff; v++) set_handler(v, on_apic);
-    for (int v = 0x20; v < 0x30; v++) set_handler(v, on_pic);
+    for (int v = 0x30; v < 0xff; v++)
+        set_handler(v, on_apic);
+    for (int v = 0x20; v < 0x30; v++)
+        set_handler(v, on_pic);
     set_handler(0xff, on_spurious);
     outb(0x21, 0xff);
     outb(0xa1, 0xff);

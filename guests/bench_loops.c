@@ -3,7 +3,10 @@
  * instructions a round are fixed and stated here, so rates come from two runs of different length. */
 #include "guest.h"
 
-struct { char magic[8]; uint64_t loop, rounds; } job = {"UVBENCH", 0, 1000};
+struct {
+    char magic[8];
+    uint64_t loop, rounds;
+} job = {"UVBENCH", 0, 1000};
 static uint8_t area[65536] __attribute__((aligned(4096)));
 
 /* 8 instructions a turn, 1,000,000 turns a round. */
@@ -26,16 +29,19 @@ static void memory_loop(uint64_t turns)
 /* 6 instructions a turn: call, push, pop, return, dec, jnz. */
 static void call_loop(uint64_t turns)
 {
-    __asm__ volatile("jmp 1f; 2: push %%rbx; pop %%rbx; ret; 1: call 2b; dec %0; jnz 1b" : "+r"(turns)::"cc", "memory");
+    __asm__ volatile("jmp 1f; 2: push %%rbx; pop %%rbx; ret; 1: call 2b; dec %0; jnz 1b"
+                     : "+r"(turns)::"cc", "memory");
 }
 
 int guest_main(void)
 {
     static void (*const loops[])(uint64_t) = {register_loop, memory_loop, call_loop};
-    for (uint64_t i = 0; i < job.rounds; i++) loops[job.loop % 3](1000000);
+    for (uint64_t i = 0; i < job.rounds; i++)
+        loops[job.loop % 3](1000000);
     print("bench done\n");
     /* Where there is no isa-debug-exit: the power-off port of one peer. */
     outb(0xf4, 0);
-    for (const char *p = "Shutdown"; *p; p++) outb(0x8900, (uint8_t)*p);
+    for (const char *p = "Shutdown"; *p; p++)
+        outb(0x8900, (uint8_t)*p);
     return 0;
 }

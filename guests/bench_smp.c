@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Work for bench/smp, which patches `job` in the image: 0: every processor computes; 1: the first computes, the
- * others sleep; 2: all sleep, the first through timer interrupts a millisecond apart; 3: all add to one locked
- * counter. */
+/* Work for bench/smp, which patches `job` in the image: 0: every processor computes; 1: the first computes,
+ * the others sleep; 2: all sleep, the first through timer interrupts a millisecond apart; 3: all add to one
+ * locked counter. */
 #include "smp.h"
 
 struct {

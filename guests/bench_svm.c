@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* VMRUN + #VMEXIT round trips for bench/run, patched like bench_loops.c: loop 0 exits by CPUID, 1 by a nested page
- * fault, 2 by an external interrupt (a self-IPI that waits when the guest is entered). A round is 1000. */
+/* VMRUN + #VMEXIT round trips for bench/run, patched like bench_loops.c: loop 0 exits by CPUID, 1 by a nested
+ * page fault, 2 by an external interrupt (a self-IPI that waits when the guest is entered). A round is 1000.
+ */
 #include "svm.h"
 
-struct { char magic[8]; uint64_t loop, rounds; } job = {"UVBENCH", 0, 1};
+struct {
+    char magic[8];
+    uint64_t loop, rounds;
+} job = {"UVBENCH", 0, 1};
 enum { ROUND = 1000, VECTOR = 0x41 };
 
 static void guest_cpuid(void)
@@ -15,11 +19,13 @@ static void guest_cpuid(void)
 }
 static void guest_touch(void)
 {
-    for (;;) *(volatile uint32_t *)0x40000000 = 1;
+    for (;;)
+        *(volatile uint32_t *)0x40000000 = 1;
 }
 static void guest_spin(void)
 {
-    for (;;) __asm__ volatile("nop");
+    for (;;)
+        __asm__ volatile("nop");
 }
 
 static volatile uint64_t interrupts;
@@ -61,6 +67,7 @@ int guest_main(void)
     if (loop == 2 && interrupts != job.rounds * ROUND) return 1;
     print("bench done\n");
     outb(0xf4, 0);
-    for (const char *p = "Shutdown"; *p; p++) outb(0x8900, (uint8_t)*p);
+    for (const char *p = "Shutdown"; *p; p++)
+        outb(0x8900, (uint8_t)*p);
     return 0;
 }

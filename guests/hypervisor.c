@@ -4,9 +4,19 @@
  * Every exit's reason, qualification and length is checked. SDM 3C ch. 24-29 (31.5 for the outline). */
 #include "vmx.h"
 
-static const struct { uint32_t number; const char *name; } reasons[] = {
-    {0, "exception or NMI"}, {10, "CPUID"}, {12, "HLT"}, {18, "VMCALL"}, {28, "control-register access"},
-    {30, "I/O instruction"}, {31, "RDMSR"}, {32, "WRMSR"}, {33, "entry failure: invalid guest state"},
+static const struct {
+    uint32_t number;
+    const char *name;
+} reasons[] = {
+    {0, "exception or NMI"},
+    {10, "CPUID"},
+    {12, "HLT"},
+    {18, "VMCALL"},
+    {28, "control-register access"},
+    {30, "I/O instruction"},
+    {31, "RDMSR"},
+    {32, "WRMSR"},
+    {33, "entry failure: invalid guest state"},
     {48, "EPT violation"},
 };
 
@@ -52,9 +62,19 @@ static void skip_instruction(void)
 }
 
 /* What must come, in this order: reason, qualification (or ~0), instruction length (or 0). */
-static const struct { uint32_t reason; uint64_t qualification; uint32_t length; } script[] = {
-    {10, 0, 2}, {30, 0x80 << 16 | 0x40, 2}, {30, 0x81 << 16 | 0x48, 2}, {31, 0, 2}, {48, ~UINT64_C(0), 0}, {12, 0, 1},
-    {0, 0, 0}, {18, 0, 3},
+static const struct {
+    uint32_t reason;
+    uint64_t qualification;
+    uint32_t length;
+} script[] = {
+    {10, 0, 2},
+    {30, 0x80 << 16 | 0x40, 2},
+    {30, 0x81 << 16 | 0x48, 2},
+    {31, 0, 2},
+    {48, ~UINT64_C(0), 0},
+    {12, 0, 1},
+    {0, 0, 0},
+    {18, 0, 3},
 };
 
 /* Answers one exit; false when the guest is done. */
@@ -83,8 +103,9 @@ static bool handle_exit(uint32_t reason)
     case 48:
         CHECK_EQ(vmread(GUEST_PHYSICAL), 0x40000000);
         CHECK_EQ(vmread(GUEST_LINEAR), 0x40000000);
-        CHECK_EQ(vmread(EXIT_QUALIFICATION) & 0x1bf, 0x182); /* a write, nothing there, linear address valid */
-        ept_pd[1][0] = 0x200000 | 0x80 | 6 << 3 | 7;         /* back it with the 2 MiB at 2 MiB; no INVEPT needed */
+        CHECK_EQ(vmread(EXIT_QUALIFICATION) & 0x1bf,
+                 0x182);                             /* a write, nothing there, linear address valid */
+        ept_pd[1][0] = 0x200000 | 0x80 | 6 << 3 | 7; /* back it with the 2 MiB at 2 MiB; no INVEPT needed */
         return true;
     case 12:
         skip_instruction();
@@ -156,7 +177,8 @@ int guest_main(void)
             break;
         }
         CHECK_EQ(reason, script[n].reason);
-        if (script[n].qualification != ~UINT64_C(0)) CHECK_EQ(vmread(EXIT_QUALIFICATION), script[n].qualification);
+        if (script[n].qualification != ~UINT64_C(0))
+            CHECK_EQ(vmread(EXIT_QUALIFICATION), script[n].qualification);
         if (script[n].length) CHECK_EQ(vmread(EXIT_LENGTH), script[n].length);
         CHECK_EQ(vmread(IDT_VECTORING) & 0x80000000, 0);
         more = reason == script[n].reason && handle_exit(reason);

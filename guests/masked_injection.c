@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Scenario masked-injection: external interrupts and a guest with RFLAGS.IF = 0. What VM entry refuses; what an exit in the
- * middle of an interrupt's delivery leaves (IDT-vectoring information, IF as before the delivery); what an interrupt
- * for the host leaves while the guest's handler runs. Then a hypervisor that passes such an interrupt on, in variants:
- *   reinject  injects at the next VM entry without a look at IF
+/* Scenario masked-injection: external interrupts and a guest with RFLAGS.IF = 0. What VM entry refuses; what
+ * an exit in the middle of an interrupt's delivery leaves (IDT-vectoring information, IF as before the
+ * delivery); what an interrupt for the host leaves while the guest's handler runs. Then a hypervisor that
+ * passes such an interrupt on, in variants: reinject  injects at the next VM entry without a look at IF
  *   window    waits with interrupt-window exiting until the guest can take it
  * SDM 3C 25.2, 26.2, 27.3.1.4, 27.6.1, 28.2.4. */
 #include "vmx.h"
@@ -11,7 +11,11 @@ enum variant { REINJECT, WINDOW, VARIANTS };
 static const char *const variant_names[VARIANTS] = {"reinject", "window"};
 
 enum more_field {
-    INTR_STATUS = 0x0810, VIRTUAL_APIC = 0x2012, EOI_EXIT0 = 0x201c, ENTRY_ERROR = 0x4018, ENTRY_LENGTH = 0x401a,
+    INTR_STATUS = 0x0810,
+    VIRTUAL_APIC = 0x2012,
+    EOI_EXIT0 = 0x201c,
+    ENTRY_ERROR = 0x4018,
+    ENTRY_LENGTH = 0x401a,
     TPR_THRESHOLD = 0x401c
 };
 enum { A = 0x40, B = 0x50, VALID = 1u << 31, FL_IF = 1 << 9, WINDOW_EXIT = 1 << 2 };
@@ -46,7 +50,8 @@ static uint32_t go(void)
     uint32_t reason = (uint32_t)vmread(EXIT_REASON);
     if (reason >> 31) return reason;
     launched = true;
-    if ((vmread(IDT_VECTORING) & (VALID | 0x700)) == VALID && !(vmread(G_RFLAGS) & FL_IF)) masked_vectoring = true;
+    if ((vmread(IDT_VECTORING) & (VALID | 0x700)) == VALID && !(vmread(G_RFLAGS) & FL_IF))
+        masked_vectoring = true;
     return reason;
 }
 
@@ -66,7 +71,8 @@ static void prepare(void (*code)(void))
     memcpy(pages[TSS_PAGE], tss, 256);
     pages[IDT_PAGE][A * 16 + 4] = 1; /* IST 1: delivery of A reads the TSS */
     *(uint64_t *)(pages[TSS_PAGE] + 36) = PAGES + STACK_PAGE * 0x1000 + 0x1000;
-    for (unsigned p = 0; p < PAGE_COUNT; p++) map((enum page)p);
+    for (unsigned p = 0; p < PAGE_COUNT; p++)
+        map((enum page)p);
     a_seen = b_seen = other_seen = 0;
     send_at = ~0u;
 }
@@ -83,7 +89,10 @@ static void nop_guest(void) { __asm__ volatile("nop; nop; vmcall" ::: "memory");
 
 static bool entry_rules(void)
 {
-    static const struct { uint32_t info, length; const char *text; } others[] = {
+    static const struct {
+        uint32_t info, length;
+        const char *text;
+    } others[] = {
         {VALID | 2 << 8 | 2, 0, "NMI"},
         {VALID | 3 << 8 | 6, 0, "hardware exception #UD"},
         {VALID | 4 << 8 | 0x41, 2, "software interrupt 41h"},
@@ -95,8 +104,8 @@ static bool entry_rules(void)
     vmwrite(ENTRY_INTR_INFO, VALID | A);
     uint64_t vectoring = vmread(IDT_VECTORING), information = vmread(EXIT_INTR_INFO);
     CHECK_EQ(go(), X_BAD_GUEST);
-    print("entry with external interrupt %x and IF = 0: exit reason %lx, qualification %lx\n", A, vmread(EXIT_REASON),
-          vmread(EXIT_QUALIFICATION));
+    print("entry with external interrupt %x and IF = 0: exit reason %lx, qualification %lx\n", A,
+          vmread(EXIT_REASON), vmread(EXIT_QUALIFICATION));
     CHECK_EQ(vmread(EXIT_QUALIFICATION), 0);
     CHECK_EQ(vmread(ENTRY_INTR_INFO), VALID | A); /* still valid */
     CHECK_EQ(vmread(G_RFLAGS), 2);
@@ -126,7 +135,8 @@ static bool entry_rules(void)
 /* Pages appear one by one; A is injected again each time. */
 static void interrupted_delivery(unsigned absent, bool virtual_delivery)
 {
-    static const enum page order[PAGE_COUNT] = {IDT_PAGE, TSS_PAGE, STACK_PAGE}; /* as delivery reaches them */
+    static const enum page order[PAGE_COUNT] = {IDT_PAGE, TSS_PAGE,
+                                                STACK_PAGE}; /* as delivery reaches them */
     prepare(nop_guest);
     unmap(absent);
     if (virtual_delivery) {
@@ -136,7 +146,8 @@ static void interrupted_delivery(unsigned absent, bool virtual_delivery)
         vmwrite(PROC_CONTROLS2, vmread(PROC_CONTROLS2) | 1 << 9);
         vmwrite(VIRTUAL_APIC, (uintptr_t)virtual_apic);
         vmwrite(TPR_THRESHOLD, 0);
-        for (unsigned i = 0; i < 4; i++) vmwrite(EOI_EXIT0 + 2 * i, 0);
+        for (unsigned i = 0; i < 4; i++)
+            vmwrite(EOI_EXIT0 + 2 * i, 0);
         vmwrite(INTR_STATUS, A);
     } else {
         vmwrite(ENTRY_INTR_INFO, VALID | A);
@@ -146,8 +157,8 @@ static void interrupted_delivery(unsigned absent, bool virtual_delivery)
         enum page p = order[i];
         if (!(absent >> p & 1)) continue;
         CHECK_EQ(go(), X_EPT);
-        print("  EPT violation at the %s page: IDT-vectoring %lx, interruption information %lx, IF %lu\n", page_names[p],
-              vmread(IDT_VECTORING), vmread(EXIT_INTR_INFO), vmread(G_RFLAGS) >> 9 & 1);
+        print("  EPT violation at the %s page: IDT-vectoring %lx, interruption information %lx, IF %lu\n",
+              page_names[p], vmread(IDT_VECTORING), vmread(EXIT_INTR_INFO), vmread(G_RFLAGS) >> 9 & 1);
         CHECK_EQ(vmread(GUEST_PHYSICAL) >> 12, (PAGES >> 12) + p);
         CHECK_EQ(vmread(EXIT_QUALIFICATION) & 0x1ff, p == STACK_PAGE ? 0x182 : 0x181);
         CHECK_EQ(vmread(IDT_VECTORING), VALID | A);
@@ -166,16 +177,19 @@ static void interrupted_delivery(unsigned absent, bool virtual_delivery)
 static bool deliveries(void)
 {
     int before = checks_failed;
-    for (unsigned absent = 1; absent < 1 << PAGE_COUNT; absent++) interrupted_delivery(absent, false);
+    for (unsigned absent = 1; absent < 1 << PAGE_COUNT; absent++)
+        interrupted_delivery(absent, false);
     uint64_t allowed = rdmsr(0x48b) >> 32;
-    for (unsigned absent = 1; (allowed >> 9 & 1) && absent < 1 << PAGE_COUNT; absent++) interrupted_delivery(absent, true);
+    for (unsigned absent = 1; (allowed >> 9 & 1) && absent < 1 << PAGE_COUNT; absent++)
+        interrupted_delivery(absent, true);
 
     prepare(nop_guest); /* #PF instead: both informations */
     vmwrite(EXCEPTION_BITMAP, 1 << 14);
     vmwrite(G_IDTR_BASE, UINT64_C(0x8000000000)); /* not mapped */
     vmwrite(ENTRY_INTR_INFO, VALID | A);
     CHECK_EQ(go(), X_EXCEPTION);
-    print("#PF at the IDT: interruption information %lx, IDT-vectoring %lx\n", vmread(EXIT_INTR_INFO), vmread(IDT_VECTORING));
+    print("#PF at the IDT: interruption information %lx, IDT-vectoring %lx\n", vmread(EXIT_INTR_INFO),
+          vmread(IDT_VECTORING));
     CHECK_EQ(vmread(EXIT_INTR_INFO), 0x80000b0e);
     CHECK_EQ(vmread(EXIT_INTR_ERROR), 0);
     CHECK_EQ(vmread(EXIT_QUALIFICATION), UINT64_C(0x8000000000) + A * 16);
@@ -187,10 +201,15 @@ static bool deliveries(void)
 /* --- 3 and the variants: interrupt B for the host, at six places of the guest --- */
 
 enum { PLACES = 6 };
-static const struct { const char *text; bool open; } places[PLACES] = {
-    {"in A's handler, IF = 0 since its delivery", false}, {"in A's handler, behind its STI", true},
-    {"in A's handler, behind its CLI", false}, {"in A's handler, behind its second STI", true},
-    {"behind A's handler", true}, {"behind A's handler and a CLI", false}};
+static const struct {
+    const char *text;
+    bool open;
+} places[PLACES] = {{"in A's handler, IF = 0 since its delivery", false},
+                    {"in A's handler, behind its STI", true},
+                    {"in A's handler, behind its CLI", false},
+                    {"in A's handler, behind its second STI", true},
+                    {"behind A's handler", true},
+                    {"behind A's handler and a CLI", false}};
 
 static void place(uint32_t n)
 {
@@ -245,8 +264,8 @@ static void one_place(uint32_t n, enum variant how)
         uint32_t reason = go();
         if (reason == X_VMCALL) break;
         if (reason == X_EXTINT) {
-            print("  exit 1: interruption information %lx, IDT-vectoring %lx, IF %lu\n", vmread(EXIT_INTR_INFO),
-                  vmread(IDT_VECTORING), vmread(G_RFLAGS) >> 9 & 1);
+            print("  exit 1: interruption information %lx, IDT-vectoring %lx, IF %lu\n",
+                  vmread(EXIT_INTR_INFO), vmread(IDT_VECTORING), vmread(G_RFLAGS) >> 9 & 1);
             CHECK_EQ(vmread(EXIT_INTR_INFO), VALID | B);
             CHECK_EQ(vmread(IDT_VECTORING) & VALID, 0);
             CHECK_EQ(vmread(G_RFLAGS) >> 9 & 1, !masked);
@@ -294,9 +313,11 @@ int guest_main(void)
         found = true;
         print("== variant %s\n", variant_names[how]);
         lost = failed_entry = false;
-        for (uint32_t n = 0; n < PLACES; n++) one_place(n, (enum variant)how);
+        for (uint32_t n = 0; n < PLACES; n++)
+            one_place(n, (enum variant)how);
         rule(entries, true, "VM entry refuses an external interrupt, and nothing else, because IF = 0");
-        rule(informations, true, "an exit during delivery leaves the event in IDT-vectoring and IF as before");
+        rule(informations, true,
+             "an exit during delivery leaves the event in IDT-vectoring and IF as before");
         rule(!masked_vectoring, true, "no exit leaves IDT-vectoring type 0 with saved IF = 0");
         rule(!failed_entry, how == WINDOW, "an external interrupt is injected only where IF = 1");
         rule(!lost, how == WINDOW, "every interrupt reaches the guest once");

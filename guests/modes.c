@@ -1,12 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /* A tour of the processor's modes, from 64-bit mode down to real mode and back: compatibility mode, 32-bit
  * protected mode without paging, 32-bit paging with PSE, PAE paging, real mode (with its interrupt table and
- * segment limits), virtual-8086 mode, a 32-bit task switch, a call gate, SYSCALL, SYSENTER. The 16/32-bit part is
- * one piece of assembly that leaves one word a check in `result`. SDM 3A 9.8, 9.9, ch. 7, 20. */
+ * segment limits), virtual-8086 mode, a 32-bit task switch, a call gate, SYSCALL, SYSENTER. The 16/32-bit
+ * part is one piece of assembly that leaves one word a check in `result`. SDM 3A 9.8, 9.9, ch. 7, 20. */
 #include "guest.h"
 
-enum { R_PROTECTED, R_PSE, R_PAE, R_PAE_NX, R_REAL, R_REAL_INT, R_REAL_LIMIT, R_UNREAL, R_V86, R_V86_INT, R_V86_GP,
-       R_TASK, R_GATE, R_BCD, R_COUNT };
+enum {
+    R_PROTECTED,
+    R_PSE,
+    R_PAE,
+    R_PAE_NX,
+    R_REAL,
+    R_REAL_INT,
+    R_REAL_LIMIT,
+    R_UNREAL,
+    R_V86,
+    R_V86_INT,
+    R_V86_GP,
+    R_TASK,
+    R_GATE,
+    R_BCD,
+    R_COUNT
+};
 volatile uint32_t result[32];
 uint32_t pd32[1024] __attribute__((aligned(4096)));
 uint64_t pae_pdpt[4] __attribute__((aligned(32)));
@@ -14,7 +29,10 @@ uint64_t pae_pd[4][512] __attribute__((aligned(4096)));
 uint8_t tss_a[128] __attribute__((aligned(128))), tss_b[128] __attribute__((aligned(128)));
 uint8_t small_stack[3][4096] __attribute__((aligned(16)));
 uint64_t legacy_idt[64] __attribute__((aligned(16)));
-struct __attribute__((packed)) { uint16_t limit; uint32_t base; } legacy_idtr = {sizeof legacy_idt - 1, 0};
+struct __attribute__((packed)) {
+    uint16_t limit;
+    uint32_t base;
+} legacy_idtr = {sizeof legacy_idt - 1, 0};
 
 void legacy_tour(void);
 /* The real-mode part is copied to 8000h; its symbols are relative to real_start. */
@@ -71,7 +89,8 @@ __asm__(
     "    mov $tss_b, %eax; mov $gdt + 0x70, %edi; call set_tss\n"
     "    movl $task_b, tss_b + 32; movl $2, tss_b + 36; movl $(small_stack + 4096), tss_b + 56\n"
     "    movl $0x10, tss_b + 72; movl $0x18, tss_b + 76; movl $0x10, tss_b + 80; movl $0x10, tss_b + 84\n"
-    "    movl $0x10, tss_b + 88; movl $0x10, tss_b + 92; movl $0x77, tss_b + 40; movl $0x680000, tss_b + 100\n"
+    "    movl $0x10, tss_b + 88; movl $0x10, tss_b + 92; movl $0x77, tss_b + 40; movl $0x680000, tss_b + "
+    "100\n"
     "    mov $0x68, %eax; ltr %ax\n"
     "    mov $0x1111, %eax; lcall $0x70, $0\n"
     "    cmp $0x1111, %eax; jne 3f\n"
@@ -80,8 +99,9 @@ __asm__(
     /* virtual-8086 mode: ring-0 stack from tss_a */
     "    movl $(small_stack + 8192), tss_a + 4; movl $0x10, tss_a + 8; movw $104, tss_a + 102\n"
     "    mov %esp, v86_esp\n"
-    "    pushl $0; pushl $0; pushl $0x800; pushl $0x800; pushl $0x800; pushl $0x7000\n" /* GS FS DS ES SS SP */
-    "    pushl $0x23002\n" /* VM, IOPL 3 */
+    "    pushl $0; pushl $0; pushl $0x800; pushl $0x800; pushl $0x800; pushl $0x7000\n" /* GS FS DS ES SS SP
+                                                                                         */
+    "    pushl $0x23002\n"                                                              /* VM, IOPL 3 */
     "    pushl $0x800; pushl $(v86_start - real_start); iret\n"
     "v86_done:\n"
     "    mov v86_esp, %esp; mov $0x10, %eax; mov %eax, %ds; mov %eax, %es; mov %eax, %ss\n"
@@ -100,11 +120,13 @@ __asm__(
     "    mov saved_rsp, %rsp; popfq; pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
     "    ret\n"
     ".code32\n"
-    "set_gate: mov %ax, (%edi); mov %cx, 2(%edi); movw $0x8e00, 4(%edi); shr $16, %eax; mov %ax, 6(%edi); ret\n"
+    "set_gate: mov %ax, (%edi); mov %cx, 2(%edi); movw $0x8e00, 4(%edi); shr $16, %eax; mov %ax, 6(%edi); "
+    "ret\n"
     "set_tss: movw $103, (%edi); mov %ax, 2(%edi); shr $16, %eax; mov %al, 4(%edi); movb $0x89, 5(%edi);\n"
     "    movb $0, 6(%edi); mov %ah, 7(%edi); ret\n"
     "gate_target: movl $0x6a7e, result + 4 * 12; lret\n"
-    "task_b: add $1, %eax; mov %eax, task_word; pushf; pop %eax; shl $16, %eax; or %eax, task_word; iret; jmp task_b\n"
+    "task_b: add $1, %eax; mov %eax, task_word; pushf; pop %eax; shl $16, %eax; or %eax, task_word; iret; "
+    "jmp task_b\n"
     "on_pf32: pop %eax; mov %eax, result + 4 * 3; mov pf_resume, %eax; mov %eax, (%esp); iret\n"
     "on_int32: movl $0x20, %ss:result + 4 * 9; iret\n"
     "on_gp32:\n" /* from virtual-8086 mode: HLT there, error code 0; the way out */
@@ -124,11 +146,12 @@ __asm__(
     "    movw $(0x8000 + real_gp - real_start), 13 * 4; movw $0, 13 * 4 + 2\n"
     "    movw $0x1234, %es:0x7100 - 0x100\n" /* 10h:7000h is 7100h */
     "    mov 0x7100, %ax; mov %ax, %bx\n"
-    "    int $0x30\n" /* CX = 55h */
+    "    int $0x30\n"                               /* CX = 55h */
     "    xor %edx, %edx; mov $0xffff, %si; lodsw\n" /* a word at the segment's last byte: #GP */
     "    mov %edx, %edi\n"
     /* unreal mode: a 4 GiB limit loaded in protected mode stays in real mode */
-    "    mov %cr0, %eax; or $1, %al; mov %eax, %cr0; mov $0x10, %cx; mov %cx, %fs; and $~1, %al; mov %eax, %cr0\n"
+    "    mov %cr0, %eax; or $1, %al; mov %eax, %cr0; mov $0x10, %cx; mov %cx, %fs; and $~1, %al; mov %eax, "
+    "%cr0\n"
     "    xor %cx, %cx; mov %cx, %fs\n"
     "    mov $0x100000, %eax; mov %fs:(%eax), %ebp\n"
     "    mov %cr0, %eax; or $1, %al; mov %eax, %cr0; ljmpl $0x18, $1f\n"
@@ -164,13 +187,14 @@ static void system_calls(void)
     CHECK_EQ(caught.vector, 6); /* EFER.SCE = 0 */
     wrmsr(0xc0000080, efer | 1);
     uint64_t flags;
-    __asm__ volatile("lea 1f(%%rip), %%rax; mov %%eax, %%ecx; xor %%edx, %%edx; mov %%rsp, %%r8;"
-                     "push %%rcx; mov $0xc0000082, %%ecx; wrmsr; pop %%rcx;"
-                     "pushq $0x43; push %%r8; pushq $0x202; pushq $0x3b; lea 2f(%%rip), %%rax; push %%rax; iretq;"
-                     "2: syscall; nop;"
-                     "1: mov %%r11, %0; mov %%rcx, syscall_rip; mov %%r8, %%rsp; lea 2b(%%rip), %%rax; add $2, %%rax;"
-                     "sub %%rax, %%rcx; mov %%rcx, syscall_rip"
-                     : "=r"(flags)::"rax", "rcx", "rdx", "r8", "r11", "memory", "cc");
+    __asm__ volatile(
+        "lea 1f(%%rip), %%rax; mov %%eax, %%ecx; xor %%edx, %%edx; mov %%rsp, %%r8;"
+        "push %%rcx; mov $0xc0000082, %%ecx; wrmsr; pop %%rcx;"
+        "pushq $0x43; push %%r8; pushq $0x202; pushq $0x3b; lea 2f(%%rip), %%rax; push %%rax; iretq;"
+        "2: syscall; nop;"
+        "1: mov %%r11, %0; mov %%rcx, syscall_rip; mov %%r8, %%rsp; lea 2b(%%rip), %%rax; add $2, %%rax;"
+        "sub %%rax, %%rcx; mov %%rcx, syscall_rip"
+        : "=r"(flags)::"rax", "rcx", "rdx", "r8", "r11", "memory", "cc");
     extern uint64_t syscall_rip;
     CHECK_EQ(flags & 0x200, 0x200);
     CHECK_EQ(syscall_rip, 0);
@@ -187,20 +211,23 @@ static void compatibility_mode(void)
 {
     /* A far call to 32-bit code in long mode: 32-bit operand size, no REX, and back. */
     uint32_t eax;
-    __asm__ volatile("lea 2f(%%rip), %%rax; push %%rax; pushq $0x18; lea 1f(%%rip), %%rax; movl %%eax, 0x7300;"
-                     "movw $0x18, 0x7304; add $8, %%rsp; lcall *0x7300; jmp 3f;"
-                     ".code32; 1: mov $0x12345678, %%eax; inc %%eax; .byte 0x40; lret; .code64; 2: 3: add $8, %%rsp"
-                     : "=a"(eax)::"memory", "cc");
+    __asm__ volatile(
+        "lea 2f(%%rip), %%rax; push %%rax; pushq $0x18; lea 1f(%%rip), %%rax; movl %%eax, 0x7300;"
+        "movw $0x18, 0x7304; add $8, %%rsp; lcall *0x7300; jmp 3f;"
+        ".code32; 1: mov $0x12345678, %%eax; inc %%eax; .byte 0x40; lret; .code64; 2: 3: add $8, %%rsp"
+        : "=a"(eax)::"memory", "cc");
     CHECK_EQ(eax, 0x1234567a); /* INC twice: 40h is INC EAX here, not REX */
 }
 
 int guest_main(void)
 {
-    for (int i = 0; i < 1024; i++) pd32[i] = (uint32_t)i << 22 | 0x87;
+    for (int i = 0; i < 1024; i++)
+        pd32[i] = (uint32_t)i << 22 | 0x87;
     pd32[256] = 0x87; /* 1 GiB maps to 0 */
     for (int i = 0; i < 4; i++) {
         pae_pdpt[i] = (uintptr_t)pae_pd[i] | 1;
-        for (int j = 0; j < 512; j++) pae_pd[i][j] = ((uint64_t)i << 30 | (uint64_t)j << 21) | 0x87;
+        for (int j = 0; j < 512; j++)
+            pae_pd[i][j] = ((uint64_t)i << 30 | (uint64_t)j << 21) | 0x87;
     }
     pae_pd[1][0] = UINT64_C(1) << 63 | 0x87; /* 1 GiB maps to 0, no-execute */
     compatibility_mode();

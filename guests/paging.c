@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* 4-level paging as an operating system relies on it: accessed and dirty bits, stale translations and what ends
- * them, global pages, PCID, INVPCID, write protection, SMEP, SMAP, NX, 1 GiB pages, self-modifying code through an
- * alias. SDM 3A ch. 4. */
+/* 4-level paging as an operating system relies on it: accessed and dirty bits, stale translations and what
+ * ends them, global pages, PCID, INVPCID, write protection, SMEP, SMAP, NX, 1 GiB pages, self-modifying code
+ * through an alias. SDM 3A ch. 4. */
 #include "guest.h"
 
 static uint64_t pt[512] __attribute__((aligned(4096)));
@@ -91,7 +91,9 @@ static void pcid(void)
     WRITE_CR(3, cr3 | 5); /* flushes PCID 5 */
     CHECK_EQ(load(VA), frame[1][0]);
     if (has(7, 1, 10)) {
-        struct { uint64_t pcid, address; } d = {5, VA};
+        struct {
+            uint64_t pcid, address;
+        } d = {5, VA};
         pt[0] = (uintptr_t)frame[0] | P | W;
         __asm__ volatile("invpcid %0, %1" ::"m"(d), "r"(UINT64_C(0)) : "memory");
         CHECK_EQ(load(VA), frame[0][0]);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Scenario soft-inject: a hypervisor injects software interrupts, #BP and #OF with a return address of its own choice, and
- * the delivery itself exits: #PF (intercepted, as with shadow page tables) and nested page faults on the IDT and on the
- * stack. EXITINTINFO then holds the event, but next_rip is gone. Variants are what a hypervisor may do next:
- *   reinject  keeps next_rip from the injection and restores it when the saved rIP matches
- *   forget    injects again without restoring next_rip
- *   retry     goes back to the instruction instead of injecting again
- * Each also as the lower of two hypervisors, the upper one injecting. APM 2 15.7.2, 15.20. */
+/* Scenario soft-inject: a hypervisor injects software interrupts, #BP and #OF with a return address of its
+ * own choice, and the delivery itself exits: #PF (intercepted, as with shadow page tables) and nested page
+ * faults on the IDT and on the stack. EXITINTINFO then holds the event, but next_rip is gone. Variants are
+ * what a hypervisor may do next: reinject  keeps next_rip from the injection and restores it when the saved
+ * rIP matches forget    injects again without restoring next_rip retry     goes back to the instruction
+ * instead of injecting again Each also as the lower of two hypervisors, the upper one injecting. APM
+ * 2 15.7.2, 15.20. */
 #include "svm.h"
 
 #define V32(v, o) (*(volatile uint32_t *)((v) + (o)))
@@ -15,7 +15,8 @@ void run_guest(uint64_t vmcb_address, uint64_t host);
 enum variant { REINJECT, FORGET, RETRY, VARIANTS };
 static const char *const variant_names[VARIANTS] = {"reinject", "forget", "retry"};
 
-/* The guest's IDT and stack: linear pages at 512 GiB, guest-physical pages at 1 GiB, so that either stage can lack them. */
+/* The guest's IDT and stack: linear pages at 512 GiB, guest-physical pages at 1 GiB, so that either stage can
+ * lack them. */
 #define IDT_LINEAR UINT64_C(0x8000000000)
 #define STACK_LINEAR (IDT_LINEAR + 0x1000)
 #define PAGES_PHYSICAL UINT64_C(0x40000000)
@@ -35,7 +36,10 @@ static bool nrips;
 static uint8_t code[256];
 #define AT ((uintptr_t)code + 128)
 
-struct seen { uint32_t events, debug, undefined; uint64_t rip; };
+struct seen {
+    uint32_t events, debug, undefined;
+    uint64_t rip;
+};
 static volatile struct seen seen;
 
 static bool on_event(struct exception_frame *f)
@@ -60,12 +64,12 @@ static bool on_undefined(struct exception_frame *f)
 
 struct test {
     const char *text;
-    uint32_t event;      /* EVENTINJ; with `own` what EXITINTINFO must say */
-    int64_t next;        /* next_rip - rIP */
-    uint8_t insn[2];     /* what stands at rIP; 0: nothing but UD2 */
-    bool own;            /* the guest executes it, nothing is injected at first */
-    bool breakpoint;     /* DR0 on rIP */
-    bool deep;           /* only for one level: next_rip is not mapped */
+    uint32_t event;  /* EVENTINJ; with `own` what EXITINTINFO must say */
+    int64_t next;    /* next_rip - rIP */
+    uint8_t insn[2]; /* what stands at rIP; 0: nothing but UD2 */
+    bool own;        /* the guest executes it, nothing is injected at first */
+    bool breakpoint; /* DR0 on rIP */
+    bool deep;       /* only for one level: next_rip is not mapped */
 };
 static const struct test tests[] = {
     {"INT 48h, no instruction, next_rip + 100", 0x80000448, 100, {0}, 0, 0, 0},
@@ -87,7 +91,10 @@ static bool is_soft(uint64_t event)
 }
 
 /* What a hypervisor remembers of an injection. */
-struct soft { bool injected; uint64_t old_rip, next_rip; };
+struct soft {
+    bool injected;
+    uint64_t old_rip, next_rip;
+};
 
 static void inject(uint8_t *v, struct soft *s, uint64_t event, uint64_t rip, uint64_t next)
 {
@@ -164,7 +171,8 @@ static void prepare(const struct test *t)
 /* Everything in place, except the obstacles. DR0 is not switched by VMRUN. */
 static void place(const struct test *t, unsigned obstacles)
 {
-    for (unsigned i = 0; i < sizeof code; i += 2) code[i] = 0x0f, code[i + 1] = 0x0b;
+    for (unsigned i = 0; i < sizeof code; i += 2)
+        code[i] = 0x0f, code[i + 1] = 0x0b;
     for (unsigned i = 0; i < 2; i++) {
         if (t->insn[i]) code[128 + i] = t->insn[i];
         guest_pt[i] = obstacles >> 2 * i & PF_IDT ? 0 : (PAGES_PHYSICAL + i * 4096) | 7;
@@ -200,8 +208,8 @@ static void one_level(const struct test *t, enum variant how)
     CHECK(!"the guest makes progress");
 }
 
-/* The upper of two hypervisors: a guest of the lower one. It always restores next_rip; with `shadowed` it intercepts
- * #PF too, and so sees the faults of its guest's pages first. */
+/* The upper of two hypervisors: a guest of the lower one. It always restores next_rip; with `shadowed` it
+ * intercepts #PF too, and so sees the faults of its guest's pages first. */
 static const struct test *upper_test;
 static bool upper_shadowed;
 static void upper_hypervisor(void)
@@ -285,15 +293,17 @@ static void two_levels(const struct test *t, enum variant how, bool shadowed)
     CHECK(!"the upper hypervisor makes progress");
 }
 
-/* What the variant must show. The lower hypervisor meets an obstacle: `met`. levels: 1, 2, or 3: two, of which the upper
- * one deals with the first fault. */
+/* What the variant must show. The lower hypervisor meets an obstacle: `met`. levels: 1, 2, or 3: two, of
+ * which the upper one deals with the first fault. */
 static struct seen predict(const struct test *t, enum variant how, bool met, unsigned levels)
 {
     struct seen p = {.events = 1, .debug = t->own && t->breakpoint, .rip = AT + (uint64_t)t->next};
     if (how == REINJECT || !met) return p;
     if (how == FORGET) {
-        if (nrips) p.rip = 0;
-        else if (t->own && levels < 3) p.rip = AT;
+        if (nrips)
+            p.rip = 0;
+        else if (t->own && levels < 3)
+            p.rip = AT;
         return p;
     }
     /* Without NRIPS the upper hypervisor has moved rIP already: the lower one goes back to that place. */
@@ -308,8 +318,8 @@ static bool once = true, address = true, quiet = true; /* the rules, over all te
 static void judge(const struct test *t, struct seen p)
 {
     bool right = seen.events == 1 && seen.rip == AT + (uint64_t)t->next && seen.debug == 0;
-    print("  %s: handler entered %u times, return address %lx, #DB %u, #UD %u\n", right ? "right" : "WRONG", seen.events,
-          seen.rip, seen.debug, seen.undefined);
+    print("  %s: handler entered %u times, return address %lx, #DB %u, #UD %u\n", right ? "right" : "WRONG",
+          seen.events, seen.rip, seen.debug, seen.undefined);
     CHECK_EQ(seen.events, p.events);
     CHECK_EQ(seen.debug, p.debug);
     CHECK_EQ(seen.undefined, p.undefined);
@@ -321,8 +331,12 @@ static void judge(const struct test *t, struct seen p)
 
 static void play(enum variant how)
 {
-    static const struct { unsigned obstacles; const char *text; } roads[] = {
-        {0, "nothing in the way"}, {PF_IDT | NPF_STACK, "#PF at the IDT, then NPF at the stack"}, {ALL, "#PF and NPF at both"}};
+    static const struct {
+        unsigned obstacles;
+        const char *text;
+    } roads[] = {{0, "nothing in the way"},
+                 {PF_IDT | NPF_STACK, "#PF at the IDT, then NPF at the stack"},
+                 {ALL, "#PF and NPF at both"}};
     once = address = quiet = true;
     print("== variant %s%s\n", variant_names[how], nrips ? "" : ", no NRIPS");
     for (unsigned i = 0; i < TESTS; i++) {
@@ -336,7 +350,8 @@ static void play(enum variant how)
         if (t->deep) continue;
         for (unsigned shadowed = 0; shadowed < 2; shadowed++) {
             print("%s; one level deeper, %s\n", t->text,
-                  shadowed ? "the upper hypervisor intercepts #PF" : "the lower hypervisor alone intercepts #PF");
+                  shadowed ? "the upper hypervisor intercepts #PF"
+                           : "the lower hypervisor alone intercepts #PF");
             place(t, ALL);
             two_levels(t, how, shadowed);
             judge(t, predict(t, how, true, 2 + shadowed));
@@ -350,8 +365,9 @@ static void play(enum variant how)
 /* Exits that supply next_rip: exceptions of INT3, INTO and BOUND; no other exception. */
 static void software_exceptions(void)
 {
-    static const struct { uint8_t insn[2], length, vector; } row[] = {
-        {{0xcc, 0x0b}, 1, 3}, {{0xce, 0x0b}, 1, 4}, {{0x62, 0x03}, 2, 5}, {{0x0f, 0x0b}, 0, 6}};
+    static const struct {
+        uint8_t insn[2], length, vector;
+    } row[] = {{{0xcc, 0x0b}, 1, 3}, {{0xce, 0x0b}, 1, 4}, {{0x62, 0x03}, 2, 5}, {{0x0f, 0x0b}, 0, 6}};
     static const uint32_t bounds[2] = {5, 10};
     for (unsigned i = 0; i < 4; i++) {
         const struct test t = {"", 0, 0, {row[i].insn[0], row[i].insn[1]}, 1, 0, 0};
@@ -359,14 +375,15 @@ static void software_exceptions(void)
         prepare(&t);
         V64(vmcb, G_CS) = UINT64_C(0xffffffff0c9b0018); /* 32-bit code */
         V32(vmcb, EXCEPTIONS) = 0x78;
-        V64(vmcb, G_RFLAGS) = 0x802;                    /* OF */
+        V64(vmcb, G_RFLAGS) = 0x802; /* OF */
         V64(vmcb, G_RAX) = 20;
         V64(vmcb, NRIP) = 0x1234;
         svm_regs.rbx = (uintptr_t)bounds;
         CHECK_EQ(svm_run(), 0x40 + row[i].vector);
         CHECK_EQ(V64(vmcb, G_RIP), AT);
         CHECK_EQ(V64(vmcb, NRIP), !nrips ? 0x1234 : row[i].length ? AT + row[i].length : 0);
-        print("exit %lx by the instruction: rIP %lx, next_rip %lx\n", V64(vmcb, CODE), V64(vmcb, G_RIP), V64(vmcb, NRIP));
+        print("exit %lx by the instruction: rIP %lx, next_rip %lx\n", V64(vmcb, CODE), V64(vmcb, G_RIP),
+              V64(vmcb, NRIP));
     }
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The bundled hypervisor for SVM: turns it on, builds a VMCB and nested tables, runs 64-bit guests through
- * the exits that a hypervisor author meets, injects events of every type, plays with virtual interrupts and the
- * global interrupt flag, and breaks VMRUN on purpose. Every code, EXITINFO and nRIP is checked. APM 2 ch. 15. */
+ * the exits that a hypervisor author meets, injects events of every type, plays with virtual interrupts and
+ * the global interrupt flag, and breaks VMRUN on purpose. Every code, EXITINFO and nRIP is checked. APM 2
+ * ch. 15. */
 #include "svm.h"
 
 static uint8_t vmcb2[4096] __attribute__((aligned(4096)));
@@ -50,7 +51,8 @@ static void story_guest(void)
     outb(0x80, 0x42);
     CHECK_EQ(inb(0x81), 0x24);
     CHECK_EQ(rdmsr(0x1b), 0xfee00900);
-    volatile uint32_t *unmapped = (uint32_t *)0x40000000; /* in the nested tables only after its first fault */
+    volatile uint32_t *unmapped =
+        (uint32_t *)0x40000000; /* in the nested tables only after its first fault */
     *unmapped = 0x600df00d;
     CHECK_EQ(*unmapped, 0x600df00d);
     __asm__ volatile("mov %%cr3, %%rbx" ::: "rbx");
@@ -93,7 +95,8 @@ static void story(void)
     expect(X_NPF, 0x100000006, 0x40000000, 0);
     if (svm_features & FEAT_DECODE) {
         CHECK_EQ(W8(BYTES), 15);
-        for (int i = 0; i < 15; i++) CHECK_EQ(W8(BYTES + 1 + i), ((uint8_t *)W64(G_RIP))[i]);
+        for (int i = 0; i < 15; i++)
+            CHECK_EQ(W8(BYTES + 1 + i), ((uint8_t *)W64(G_RIP))[i]);
     }
     npt_pt[0] = 0x200000 | 7; /* backed by the page at 2 MiB; absent translations are not cached */
     W8(TLB) = 0;
@@ -121,7 +124,7 @@ static void story(void)
 static void cr_guest(void)
 {
     uint64_t v = READ_CR(0);
-    WRITE_CR(0, v | 2 | 8);  /* MP, TS: only these are not looked at by the selective intercept */
+    WRITE_CR(0, v | 2 | 8); /* MP, TS: only these are not looked at by the selective intercept */
     WRITE_CR(0, v);
     WRITE_CR(0, v ^ 1 << 18); /* AM */
     __asm__ volatile("lmsw %w0" ::"r"(v) : "memory");
@@ -231,12 +234,12 @@ static void injection(void)
     set_handler(0x48, on_soft);
     uint64_t rip = (uintptr_t)ud_guest;
     if (svm_features & FEAT_NRIPS) {
-        inject(0x80000448, rip, rip);          /* INT n */
+        inject(0x80000448, rip, rip); /* INT n */
         inject(0x80000448, rip + 100, rip + 100);
-        inject(0x80000303, rip + 2, rip + 2);  /* INT3 */
-        inject(0x80000304, 0, 0);              /* INTO */
+        inject(0x80000303, rip + 2, rip + 2); /* INT3 */
+        inject(0x80000304, 0, 0);             /* INTO */
     }
-    inject(0x80000048, rip + 7, rip);          /* external interrupt: nRIP plays no part */
+    inject(0x80000048, rip + 7, rip); /* external interrupt: nRIP plays no part */
     inject(0x80000300, rip + 7, rip);
     inject(UINT64_C(0x1234) << 32 | 0x80000b0d, rip + 7, rip);
 
@@ -275,10 +278,7 @@ static void touch_guest(void)
     *p = 1;
     vmmcall();
 }
-static void jump_guest(void)
-{
-    ((void (*)(void))0x40001000)();
-}
+static void jump_guest(void) { ((void (*)(void))0x40001000)(); }
 static void npf(void (*code)(void), uint64_t entry, uint64_t info1)
 {
     prepare(code);
@@ -292,9 +292,10 @@ static void npf(void (*code)(void), uint64_t entry, uint64_t info1)
 static void nested_paging(void)
 {
     npf(touch_guest, 0, 0x100000004);
-    npf(touch_guest, 0x200000 | 3, 0x100000005);                        /* not for users */
-    npf(touch_guest, 0x200000 | 5, 0x100000007);                        /* the write */
-    if (physical_bits < 52) npf(touch_guest, 0x200000 | 7 | UINT64_C(1) << 51, 0x10000000d); /* reserved bit */
+    npf(touch_guest, 0x200000 | 3, 0x100000005); /* not for users */
+    npf(touch_guest, 0x200000 | 5, 0x100000007); /* the write */
+    if (physical_bits < 52)
+        npf(touch_guest, 0x200000 | 7 | UINT64_C(1) << 51, 0x10000000d); /* reserved bit */
     npf(jump_guest, 0, 0x100000014);
     npf(jump_guest, 0x200000 | 7 | UINT64_C(1) << 63, 0x100000015);
     *(uint32_t *)0x200000 = 0x00d9010f; /* VMMCALL */
@@ -489,7 +490,8 @@ static void vls_guest(void)
 }
 static void pause_guest(void)
 {
-    for (int i = 0; i < 10; i++) __asm__ volatile("pause");
+    for (int i = 0; i < 10; i++)
+        __asm__ volatile("pause");
     vmmcall();
 }
 static void others(void)
@@ -587,9 +589,11 @@ static void legality(void)
     CATCH("skinit %%eax" ::: "rax", "memory");
     CHECK_EQ(caught.vector, 6);
     CHECK_EQ(rdmsr(0xc0010114), 0);
-    CATCH("mov $0xc0010114, %%ecx; xor %%edx, %%edx; mov $0x10, %%eax; wrmsr" ::: "rax", "rcx", "rdx", "memory");
+    CATCH("mov $0xc0010114, %%ecx; xor %%edx, %%edx; mov $0x10, %%eax; wrmsr" ::
+              : "rax", "rcx", "rdx", "memory");
     CHECK_EQ(caught.vector, 13); /* SVMDIS while SVME is set */
-    CATCH("mov $0xc0010117, %%ecx; xor %%edx, %%edx; mov $0x10, %%eax; wrmsr" ::: "rax", "rcx", "rdx", "memory");
+    CATCH("mov $0xc0010117, %%ecx; xor %%edx, %%edx; mov $0x10, %%eax; wrmsr" ::
+              : "rax", "rcx", "rdx", "memory");
     CHECK_EQ(caught.vector, 13);
 }
 

@@ -224,31 +224,36 @@ enum uv_status uv_probe_mask(const char *names, uint64_t *mask, char *message, s
 const char *uv_probe_name(uint32_t point);
 /* The event in words: "VM exit: CPUID, qualification 0x0". Returns the length, as snprintf does. */
 int uv_event_text(const uv_machine *machine, const struct uv_event *event, char *text, size_t size);
-/* Inside the callback of a VM_ENTRY_FAIL event: the index-th broken rule (0, 1, ...) with the manual's section,
- * the fields it reads and their values, as a line or as a JSON object. Returns the length, as snprintf does; 0: no
- * more, or the failure has another cause than a rule. */
-size_t uv_explain_entry(uv_machine *machine, const struct uv_event *event, uint32_t index, int json, char *text,
-                        size_t size);
-/* Inside the same callback: the whole explanation, as text of several lines or as one JSON object on a line: every
- * broken rule with section, fields, encodings, values, allowed values, nearest allowed values. Returns the length,
- * as snprintf does; 0: the failure is none of rules (VM-instruction errors 7 and 8, exit reasons 33 and 34). */
-size_t uv_explain_report(uv_machine *machine, const struct uv_event *event, int json, char *text, size_t size);
+/* Inside the callback of a VM_ENTRY_FAIL event: the index-th broken rule (0, 1, ...) with the manual's
+ * section, the fields it reads and their values, as a line or as a JSON object. Returns the length, as
+ * snprintf does; 0: no more, or the failure has another cause than a rule. */
+size_t uv_explain_entry(uv_machine *machine, const struct uv_event *event, uint32_t index, int json,
+                        char *text, size_t size);
+/* Inside the same callback: the whole explanation, as text of several lines or as one JSON object on a line:
+ * every broken rule with section, fields, encodings, values, allowed values, nearest allowed values. Returns
+ * the length, as snprintf does; 0: the failure is none of rules (VM-instruction errors 7 and 8, exit reasons
+ * 33 and 34). */
+size_t uv_explain_report(uv_machine *machine, const struct uv_event *event, int json, char *text,
+                         size_t size);
 
-/* Warnings about uses of a control structure that hardware lets pass: reads of exit information that the exit left
- * undefined, accesses to fields that do not exist, entries with fields that were never written. Each is given once,
- * at the instruction concerned; nothing about the run changes. One subscription a machine; fn NULL ends it. */
-typedef void uv_warning_fn(void *opaque, uv_machine *machine, const struct uv_event *event, const char *warning);
+/* Warnings about uses of a control structure that hardware lets pass: reads of exit information that the exit
+ * left undefined, accesses to fields that do not exist, entries with fields that were never written. Each is
+ * given once, at the instruction concerned; nothing about the run changes. One subscription a machine; fn
+ * NULL ends it. */
+typedef void uv_warning_fn(void *opaque, uv_machine *machine, const struct uv_event *event,
+                           const char *warning);
 enum uv_status uv_strict(uv_machine *machine, uv_warning_fn *fn, void *opaque);
 
 /* ---- Control structures from elsewhere -----------------------------------------------------------------
- * A control structure that was printed by a hypervisor on real hardware, judged by every rule of VM entry. Kinds:
- * "vmcs": Linux KVM's and Xen's dumps in a kernel log (with whatever stands around them), our own JSON. */
+ * A control structure that was printed by a hypervisor on real hardware, judged by every rule of VM entry.
+ * Kinds: "vmcs": Linux KVM's and Xen's dumps in a kernel log (with whatever stands around them), our own
+ * JSON. */
 typedef struct uv_dump uv_dump;
-/* Reads the number-th (0, 1, ...) structure in `data`. cpu: model and features whose capabilities bind it, as the
- * setting "cpu" has them; NULL: rules that hold on every processor. On failure one sentence is in `message`:
- * UV_E_IMAGE no such structure, UV_E_RANGE not so many, UV_E_NAME unknown kind or CPU model. */
-enum uv_status uv_dump_create(const char *kind, const char *cpu, uint32_t number, const void *data, size_t size,
-                              uv_dump **dump, char *message, size_t message_size);
+/* Reads the number-th (0, 1, ...) structure in `data`. cpu: model and features whose capabilities bind it, as
+ * the setting "cpu" has them; NULL: rules that hold on every processor. On failure one sentence is in
+ * `message`: UV_E_IMAGE no such structure, UV_E_RANGE not so many, UV_E_NAME unknown kind or CPU model. */
+enum uv_status uv_dump_create(const char *kind, const char *cpu, uint32_t number, const void *data,
+                              size_t size, uv_dump **dump, char *message, size_t message_size);
 void uv_dump_destroy(uv_dump *dump); /* NULL is allowed */
 enum uv_dump_count { UV_DUMP_BROKEN, UV_DUMP_UNJUDGED, UV_DUMP_FIELDS, UV_DUMP_STRUCTURES };
 /* Broken rules; rules that missing fields leave open; fields that have a value; structures in the data. */

@@ -22,10 +22,11 @@ static inline __attribute__((always_inline)) bool condition(const struct cpu *c,
 }
 
 /* X(condition code, mnemonic suffix) */
-#define FOR_CONDITIONS(X)                                                                                    \
-    X(0, o)                                                                                                  \
-    X(1, no) X(2, b) X(3, ae) X(4, e) X(5, ne) X(6, be) X(7, a) X(8, s) X(9, ns) X(10, p) X(11, np) X(12, l) \
-        X(13, ge) X(14, le) X(15, g)
+/* clang-format off */
+#define FOR_CONDITIONS(X)                                                                  \
+    X(0, o) X(1, no) X(2, b) X(3, ae) X(4, e) X(5, ne) X(6, be) X(7, a)                    \
+    X(8, s) X(9, ns) X(10, p) X(11, np) X(12, l) X(13, ge) X(14, le) X(15, g)
+/* clang-format on */
 
 /* Flags that a condition reads. */
 #define CONDITION_FLAGS(cc)      \

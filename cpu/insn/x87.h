@@ -64,8 +64,9 @@ static inline struct fp_env x87_env(const struct cpu *c)
                            .x87 = true};
 }
 
-/* Instruction and operand pointers of a non-control instruction (SDM 1 8.1.8). By default FOP is written only when
- * an unmasked exception occurs (fopcode compatibility mode off). uop.imm of an x87 row is the 11-bit FOP. */
+/* Instruction and operand pointers of a non-control instruction (SDM 1 8.1.8). By default FOP is written only
+ * when an unmasked exception occurs (fopcode compatibility mode off). uop.imm of an x87 row is the 11-bit
+ * FOP. */
 static inline void x87_note(struct cpu *c, const struct uop *u)
 {
     struct fpu_state *f = &c->s.fpu;

@@ -23,10 +23,7 @@ void *memcpy(void *d, const void *s, size_t n)
     return r;
 }
 
-static void put(char ch)
-{
-    outb(0x3f8, (uint8_t)ch);
-}
+static void put(char ch) { outb(0x3f8, (uint8_t)ch); }
 
 static void put_number(uint64_t v, unsigned base)
 {
@@ -36,7 +33,8 @@ static void put_number(uint64_t v, unsigned base)
         buf[n++] = "0123456789abcdef"[v % base];
         v /= base;
     } while (v);
-    while (n) put(buf[--n]);
+    while (n)
+        put(buf[--n]);
 }
 
 void print(const char *format, ...)
@@ -52,7 +50,8 @@ void print(const char *format, ...)
         if (is_long) p++;
         switch (*p) {
         case 's':
-            for (const char *s = va_arg(ap, const char *); *s; s++) put(*s);
+            for (const char *s = va_arg(ap, const char *); *s; s++)
+                put(*s);
             break;
         case 'c': put((char)va_arg(ap, int)); break;
         case 'd': {
@@ -72,7 +71,8 @@ void print(const char *format, ...)
 _Noreturn void guest_exit(int code)
 {
     outb(0xf4, (uint8_t)code);
-    for (;;) __asm__ volatile("cli; hlt");
+    for (;;)
+        __asm__ volatile("cli; hlt");
 }
 
 void set_handler(int vector, handler_fn *fn) { handlers[vector & 255] = fn; }
@@ -110,7 +110,8 @@ int checks_result(const char *name)
 
 bool text_equal(const char *a, const char *b)
 {
-    while (*a && *a == *b) a++, b++;
+    while (*a && *a == *b)
+        a++, b++;
     return *a == *b;
 }
 
@@ -124,9 +125,11 @@ const char *guest_variant(void)
     const char *p = info && (info[0] & 4) ? (const char *)(uintptr_t)info[4] : "";
     for (; *p; p++) {
         size_t i = 0, n = 0;
-        while (name[i] && p[i] == name[i]) i++;
+        while (name[i] && p[i] == name[i])
+            i++;
         if (name[i]) continue;
-        for (p += i; *p && *p != ' ' && n + 1 < sizeof value; p++) value[n++] = *p;
+        for (p += i; *p && *p != ' ' && n + 1 < sizeof value; p++)
+            value[n++] = *p;
         value[n] = 0;
         break;
     }

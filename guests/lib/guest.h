@@ -35,30 +35,30 @@ void print(const char *format, ...) __attribute__((format(printf, 1, 2))); /* %s
 extern int checks_done, checks_failed;
 void check_at(bool ok, const char *file, int line, const char *text);
 #define CHECK(x) check_at((x), __FILE__, __LINE__, #x)
-#define CHECK_EQ(a, b)                                                                                       \
-    do {                                                                                                     \
-        uint64_t a_ = (uint64_t)(a), b_ = (uint64_t)(b);                                                     \
-        check_at(a_ == b_, __FILE__, __LINE__, #a " == " #b);                                                \
-        if (a_ != b_) print("    %lx is not %lx\n", a_, b_);                                                 \
+#define CHECK_EQ(a, b)                                        \
+    do {                                                      \
+        uint64_t a_ = (uint64_t)(a), b_ = (uint64_t)(b);      \
+        check_at(a_ == b_, __FILE__, __LINE__, #a " == " #b); \
+        if (a_ != b_) print("    %lx is not %lx\n", a_, b_);  \
     } while (0)
 int checks_result(const char *name);
 
 /* The value of "variant=" on the command line, "" without it. */
 const char *guest_variant(void);
-/* One line "rule held: ..." or "rule broken: ..." for `undervisor scenario`, and a check that it is as the variant
- * must show it. */
+/* One line "rule held: ..." or "rule broken: ..." for `undervisor scenario`, and a check that it is as the
+ * variant must show it. */
 void rule(bool held, bool expected, const char *text);
 bool text_equal(const char *a, const char *b);
 
 /* Runs one asm statement (a string and its operands); afterwards caught.vector tells what it raised. The
  * handler resumes behind the statement. */
-#define CATCH(...)                                                                                           \
-    do {                                                                                                     \
-        caught.vector = -1;                                                                                  \
-        __asm__ volatile("lea 771f(%%rip), %%rax; mov %%rax, catch_rip; mov %%rsp, catch_rsp" ::: "rax",     \
-                         "memory");                                                                          \
-        __asm__ volatile(__VA_ARGS__);                                                                       \
-        __asm__ volatile("771: movq $0, catch_rip" ::: "memory", "cc");                                      \
+#define CATCH(...)                                                                               \
+    do {                                                                                         \
+        caught.vector = -1;                                                                      \
+        __asm__ volatile("lea 771f(%%rip), %%rax; mov %%rax, catch_rip; mov %%rsp, catch_rsp" :: \
+                             : "rax", "memory");                                                 \
+        __asm__ volatile(__VA_ARGS__);                                                           \
+        __asm__ volatile("771: movq $0, catch_rip" ::: "memory", "cc");                          \
     } while (0)
 extern uint64_t catch_rip, catch_rsp;
 
@@ -96,11 +96,11 @@ static inline void cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
 {
     __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(sub));
 }
-#define READ_CR(n)                                                                                           \
-    ({                                                                                                       \
-        uint64_t v_;                                                                                         \
-        __asm__ volatile("mov %%cr" #n ", %0" : "=r"(v_));                                                   \
-        v_;                                                                                                  \
+#define READ_CR(n)                                         \
+    ({                                                     \
+        uint64_t v_;                                       \
+        __asm__ volatile("mov %%cr" #n ", %0" : "=r"(v_)); \
+        v_;                                                \
     })
 #define WRITE_CR(n, v) __asm__ volatile("mov %0, %%cr" #n ::"r"((uint64_t)(v)) : "memory")
 static inline uint64_t read_rflags(void)
@@ -114,7 +114,10 @@ static inline uint32_t mmio_read32(uint64_t a) { return *(volatile uint32_t *)a;
 
 extern uint64_t gdt[], boot_pml4[], boot_pdpt[], boot_pd[], idt[];
 extern uint8_t tss[], stack_top[], irq_stack_top[], ist_stack_top[];
-extern struct __attribute__((packed)) dt_pointer { uint16_t limit; uint64_t base; } gdt_pointer, idt_pointer;
+extern struct __attribute__((packed)) dt_pointer {
+    uint16_t limit;
+    uint64_t base;
+} gdt_pointer, idt_pointer;
 
 void *memset(void *d, int c, size_t n);
 void *memcpy(void *d, const void *s, size_t n);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Start-up of application processors: a trampoline copied below 1 MiB that goes from real mode to long mode in one
- * step. APIC IDs count from 0 without gaps here. SDM 3A 9.4.4 (start-up by INIT and SIPI), 10.8.5 (long mode). */
+/* Start-up of application processors: a trampoline copied below 1 MiB that goes from real mode to long mode
+ * in one step. APIC IDs count from 0 without gaps here. SDM 3A 9.4.4 (start-up by INIT and SIPI), 10.8.5
+ * (long mode). */
 #include "smp.h"
 
 enum { SVR = 0xf0, ICR = 0x300, ICR_HI = 0x310 };

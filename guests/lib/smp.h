@@ -15,7 +15,8 @@ uint32_t locked_add(volatile uint32_t *p, uint32_t v);
 void send_ipi(uint32_t dest, uint32_t low); /* low half of the ICR */
 void wait_cycles(uint64_t n);
 uint32_t processors(void);
-/* The first copy must be at TRAMPOLINE. A processor that a SIPI sends there comes up and waits for a round. */
+/* The first copy must be at TRAMPOLINE. A processor that a SIPI sends there comes up and waits for a round.
+ */
 void put_trampoline(uint32_t address);
 /* All processors that are up do fn, each with its number, but the caller; end_round() waits for them. */
 void begin_round(void (*fn)(uint32_t));

@@ -19,21 +19,24 @@ void run_guest(uint64_t vmcb_address, uint64_t host);
 __asm__(".globl run_guest\n"
         "run_guest:\n"
         "    push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15; push %rsi; push %rdi\n"
-        "    mov svm_regs, %rcx; mov svm_regs+8, %rdx; mov svm_regs+16, %rbx; mov svm_regs+24, %rbp; mov svm_regs+32, %rsi\n"
-        "    mov svm_regs+48, %r8; mov svm_regs+56, %r9; mov svm_regs+64, %r10; mov svm_regs+72, %r11; mov svm_regs+80, %r12\n"
+        "    mov svm_regs, %rcx; mov svm_regs+8, %rdx; mov svm_regs+16, %rbx; mov svm_regs+24, %rbp; mov "
+        "svm_regs+32, %rsi\n"
+        "    mov svm_regs+48, %r8; mov svm_regs+56, %r9; mov svm_regs+64, %r10; mov svm_regs+72, %r11; mov "
+        "svm_regs+80, %r12\n"
         "    mov svm_regs+88, %r13; mov svm_regs+96, %r14; mov svm_regs+104, %r15\n"
         "    mov 8(%rsp), %rax\n"
         "    vmsave %rax\n"
         "    mov %rdi, %rax; mov svm_regs+40, %rdi\n"
         "    vmload %rax; vmrun %rax; vmsave %rax\n"
-        "    mov %rcx, svm_regs; mov %rdx, svm_regs+8; mov %rbx, svm_regs+16; mov %rbp, svm_regs+24; mov %rsi, svm_regs+32\n"
-        "    mov %rdi, svm_regs+40; mov %r8, svm_regs+48; mov %r9, svm_regs+56; mov %r10, svm_regs+64; mov %r11, svm_regs+72\n"
+        "    mov %rcx, svm_regs; mov %rdx, svm_regs+8; mov %rbx, svm_regs+16; mov %rbp, svm_regs+24; mov "
+        "%rsi, svm_regs+32\n"
+        "    mov %rdi, svm_regs+40; mov %r8, svm_regs+48; mov %r9, svm_regs+56; mov %r10, svm_regs+64; mov "
+        "%r11, svm_regs+72\n"
         "    mov %r12, svm_regs+80; mov %r13, svm_regs+88; mov %r14, svm_regs+96; mov %r15, svm_regs+104\n"
         "    mov 8(%rsp), %rax\n"
         "    vmload %rax\n"
         "    pop %rdi; pop %rsi; pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
         "    ret\n");
-
 
 void svm_vmrun(void) { run_guest((uintptr_t)vmcb, (uintptr_t)host_vmcb); }
 uint64_t svm_run(void)
@@ -91,7 +94,8 @@ static void build_npt(void)
     npt_pml4[0] = (uintptr_t)npt_pdpt | 7;
     for (int i = 0; i < 4; i++) {
         npt_pdpt[i] = (uintptr_t)npt_pd[i] | 7;
-        for (int j = 0; j < 512; j++) npt_pd[i][j] = ((uint64_t)i << 30 | (uint64_t)j << 21) | 0x80 | 7;
+        for (int j = 0; j < 512; j++)
+            npt_pd[i][j] = ((uint64_t)i << 30 | (uint64_t)j << 21) | 0x80 | 7;
     }
     npt_pd[1][0] = (uintptr_t)npt_pt | 7;
 }

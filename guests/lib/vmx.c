@@ -29,31 +29,32 @@ static uint64_t adjust(uint32_t msr, uint32_t wanted)
     return (wanted | (uint32_t)cap) & (uint32_t)(cap >> 32);
 }
 
-__asm__(".globl enter\n"
-        "enter:\n"
-        "    push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
-        "    mov $0x6c14, %eax\n" /* HOST_RSP */
-        "    vmwrite %rsp, %rax\n"
-        "    test %edi, %edi\n"
-        "    mov regs+8, %rcx; mov regs+16, %rdx; mov regs+24, %rbx; mov regs+32, %rbp; mov regs+40, %rsi\n"
-        "    mov regs+48, %rdi; mov regs+56, %r8; mov regs+64, %r9; mov regs+72, %r10; mov regs+80, %r11\n"
-        "    mov regs+88, %r12; mov regs+96, %r13; mov regs+104, %r14; mov regs+112, %r15; mov regs, %rax\n"
-        "    jz 1f\n"
-        "    vmlaunch\n"
-        "    jmp 2f\n"
-        "1:  vmresume\n"
-        "2:  mov $1, %eax\n" /* no entry: CF VMfailInvalid, ZF VMfailValid */
-        "    jc 3f\n"
-        "    mov $2, %eax\n"
-        "    jmp 3f\n"
-        ".globl exited\n"
-        "exited:\n"
-        "    mov %rax, regs; mov %rcx, regs+8; mov %rdx, regs+16; mov %rbx, regs+24; mov %rbp, regs+32\n"
-        "    mov %rsi, regs+40; mov %rdi, regs+48; mov %r8, regs+56; mov %r9, regs+64; mov %r10, regs+72\n"
-        "    mov %r11, regs+80; mov %r12, regs+88; mov %r13, regs+96; mov %r14, regs+104; mov %r15, regs+112\n"
-        "    xor %eax, %eax\n"
-        "3:  pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
-        "    ret\n");
+__asm__(
+    ".globl enter\n"
+    "enter:\n"
+    "    push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
+    "    mov $0x6c14, %eax\n" /* HOST_RSP */
+    "    vmwrite %rsp, %rax\n"
+    "    test %edi, %edi\n"
+    "    mov regs+8, %rcx; mov regs+16, %rdx; mov regs+24, %rbx; mov regs+32, %rbp; mov regs+40, %rsi\n"
+    "    mov regs+48, %rdi; mov regs+56, %r8; mov regs+64, %r9; mov regs+72, %r10; mov regs+80, %r11\n"
+    "    mov regs+88, %r12; mov regs+96, %r13; mov regs+104, %r14; mov regs+112, %r15; mov regs, %rax\n"
+    "    jz 1f\n"
+    "    vmlaunch\n"
+    "    jmp 2f\n"
+    "1:  vmresume\n"
+    "2:  mov $1, %eax\n" /* no entry: CF VMfailInvalid, ZF VMfailValid */
+    "    jc 3f\n"
+    "    mov $2, %eax\n"
+    "    jmp 3f\n"
+    ".globl exited\n"
+    "exited:\n"
+    "    mov %rax, regs; mov %rcx, regs+8; mov %rdx, regs+16; mov %rbx, regs+24; mov %rbp, regs+32\n"
+    "    mov %rsi, regs+40; mov %rdi, regs+48; mov %r8, regs+56; mov %r9, regs+64; mov %r10, regs+72\n"
+    "    mov %r11, regs+80; mov %r12, regs+88; mov %r13, regs+96; mov %r14, regs+104; mov %r15, regs+112\n"
+    "    xor %eax, %eax\n"
+    "3:  pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
+    "    ret\n");
 extern uint8_t exited[];
 
 void build_ept(void)
@@ -101,7 +102,7 @@ void build_vmcs(void (*entry)(void))
     uint64_t secondary = adjust(0x48b, 1 << 1 | 1 << 5); /* EPT, VPID where there is one */
     vmwrite(PROC_CONTROLS2, secondary);
     if (secondary & 1 << 5) vmwrite(VPID, 1);
-    vmwrite(EXIT_CONTROLS, adjust(t ? 0x48f : 0x483, 1 << 9 | 1 << 21));             /* 64-bit host, load EFER */
+    vmwrite(EXIT_CONTROLS, adjust(t ? 0x48f : 0x483, 1 << 9 | 1 << 21)); /* 64-bit host, load EFER */
     vmwrite(ENTRY_CONTROLS, adjust(t ? 0x490 : 0x484, 1 << 9 | 1 << 15));
     vmwrite(EXCEPTION_BITMAP, 1 << 6);
     vmwrite(EPT_POINTER, (uintptr_t)ept_pml4 | 3 << 3 | 6);
@@ -110,9 +111,11 @@ void build_vmcs(void (*entry)(void))
     vmwrite(0x6000, 0);
     vmwrite(0x6006, 0);
 
-    static const struct { uint16_t sel; uint32_t ar; } seg[8] = {
-        {0x10, 0xc093}, {0x08, 0xa09b}, {0x10, 0xc093}, {0x10, 0xc093}, {0, 0x10000}, {0, 0x10000}, {0, 0x10000},
-        {0x28, 0x8b}};
+    static const struct {
+        uint16_t sel;
+        uint32_t ar;
+    } seg[8] = {{0x10, 0xc093}, {0x08, 0xa09b}, {0x10, 0xc093}, {0x10, 0xc093},
+                {0, 0x10000},   {0, 0x10000},   {0, 0x10000},   {0x28, 0x8b}};
     for (int i = 0; i < 8; i++) {
         vmwrite(G_ES_SEL + 2 * i, seg[i].sel);
         vmwrite(G_ES_LIMIT + 2 * i, i == 7 ? 0x67 : 0xffffffff);

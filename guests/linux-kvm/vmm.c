@@ -98,7 +98,8 @@ int main(void)
     uint8_t *memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) die("mmap");
     memcpy(memory + ENTRY, guest_image, (size_t)(guest_image_end - guest_image));
-    struct kvm_userspace_memory_region region = {.memory_size = MEMORY_BYTES, .userspace_addr = (uintptr_t)memory};
+    struct kvm_userspace_memory_region region = {.memory_size = MEMORY_BYTES,
+                                                 .userspace_addr = (uintptr_t)memory};
     must(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region), "KVM_SET_USER_MEMORY_REGION");
     int vcpu = must(ioctl(vm, KVM_CREATE_VCPU, 0), "KVM_CREATE_VCPU");
     set_cpuid(kvm, vcpu);
@@ -146,7 +147,8 @@ int main(void)
             if (run->exit_reason == KVM_EXIT_FAIL_ENTRY)
                 printf(" (entry failed, hardware reason %llx)",
                        (unsigned long long)run->fail_entry.hardware_entry_failure_reason);
-            if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR) printf(" (internal error %u)", run->internal.suberror);
+            if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR)
+                printf(" (internal error %u)", run->internal.suberror);
             printf("\n");
             if (!ioctl(vcpu, KVM_GET_REGS, &regs))
                 printf("vmm: rip %llx rflags %llx\n", (unsigned long long)regs.rip,
@@ -154,6 +156,7 @@ int main(void)
             return 1;
         }
     }
-    printf("vmm: verdict %d; exits to the VMM: %u port, %u MMIO, %u HLT\n", verdict, exits[0], exits[1], exits[2]);
+    printf("vmm: verdict %d; exits to the VMM: %u port, %u MMIO, %u HLT\n", verdict, exits[0], exits[1],
+           exits[2]);
     return verdict != 0;
 }

@@ -17,7 +17,8 @@ static void hash_is_fixed(void **state)
     (void)state;
     for (int i = 0; i < 10000; i++) {
         uint64_t r[8], x, y;
-        for (int k = 0; k < 8; k++) r[k] = rnd();
+        for (int k = 0; k < 8; k++)
+            r[k] = rnd();
         struct fp_env e = {.rc = r[0] & 3, .masked = r[0] >> 8 & 63, .x87 = true};
         e.prec = i % 5 == 0 ? 24 : i % 5 == 1 ? 53 : 64;
         struct f80 a = f80_make((unsigned)(0x3fff - 20 + r[1] % 40), r[2] | UINT64_C(1) << 63), b, t, u;
@@ -40,7 +41,8 @@ static void hash_is_fixed(void **state)
         add(f80_to_f64(&e, a));
         uint8_t bcd[10];
         f80_to_bcd(&e, a, bcd);
-        for (int k = 0; k < 10; k++) add(bcd[k]);
+        for (int k = 0; k < 10; k++)
+            add(bcd[k]);
         add80(f80_fpatan(&e, a, b));
         add80(f80_fyl2x(&e, a, b));
         add80(f80_fyl2xp1(&e, b, a));

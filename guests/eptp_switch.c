@@ -11,7 +11,7 @@ enum { VPID_ON = 1 << 5, VMFUNC_ON = 1 << 13, VE_ON = 1 << 18 };
 
 #define VIEW_LINEAR UINT64_C(0x40000000) /* the 2 MiB that differ between the views */
 #define NOWHERE (UINT64_C(1) << 40)      /* no memory there */
-static uint64_t list[512] __attribute__((aligned(4096)));
+static uint64_t list[1024] __attribute__((aligned(4096))); /* 512 entries; good ones behind them, not to be read */
 static uint64_t pt_a[512] __attribute__((aligned(4096)));
 static uint64_t pt_b[512] __attribute__((aligned(4096)));
 static uint64_t pml4_b[512] __attribute__((aligned(4096)));
@@ -245,6 +245,7 @@ int guest_main(void)
     pt_a[1] = leaf(page_c);
     pt_b[0] = leaf(page_b);
     for (unsigned i = 0; i < ENTRIES; i++) list[i] = eptp(ept_pml4) | entries[i].set;
+    for (unsigned i = 512; i < 1024; i++) list[i] = eptp(ept_pml4);
     list[VIEW_B] = eptp(pml4_b);
     list[MEMORY_TYPE] = (uintptr_t)ept_pml4 | 3 << 3 | 2;
     list[LEVELS] = (uintptr_t)ept_pml4 | 2 << 3 | 6;

@@ -66,6 +66,7 @@ struct uv_machine {
     struct api_subscription subscription[API_SUBSCRIBERS];
     struct api_stats stats;
     struct vmx_strict *strict; /* NULL: no warnings are wanted */
+    struct svm_strict *strict_svm;
     uv_warning_fn *warning;
     void *warning_opaque;
 };

@@ -11,6 +11,7 @@
 #include "cpu/insn.h"
 #include "machine/api.h"
 #include "machine/machine_extension.h"
+#include "svm/strict.h"
 #include "vmx/dump.h"
 #include "vmx/strict.h"
 
@@ -128,10 +129,21 @@ static void watch(void *opaque, uv_machine *v, const struct uv_event *e)
 {
     char text[2560];
     struct cpu *c = e->cpu >= 0 ? machine_cpu(v->m, (uint32_t)e->cpu) : NULL;
+    enum probe_point point = (enum probe_point)e->point;
+    size_t n = 0;
     (void)opaque;
-    if (!c || c->ext != &vmx_ext) return;
-    if (vmx_strict_event(v->strict, c, (enum probe_point)e->point, e->a, e->b, text, sizeof(text)))
-        v->warning(v->warning_opaque, v, e, text);
+    if (c && c->ext == &vmx_ext) n = vmx_strict_event(v->strict, c, point, e->a, e->b, text, sizeof(text));
+    if (c && c->ext == &svm_ext && (svm_strict_mask() >> point & 1))
+        n = svm_strict_event(v->strict_svm, c, point, text, sizeof(text));
+    if (n) v->warning(v->warning_opaque, v, e, text);
+}
+
+static void drop_strict(uv_machine *v)
+{
+    vmx_strict_destroy(v->strict);
+    svm_strict_destroy(v->strict_svm);
+    v->strict = NULL;
+    v->strict_svm = NULL;
 }
 
 enum uv_status uv_strict(uv_machine *v, uv_warning_fn *fn, void *opaque)
@@ -139,18 +151,18 @@ enum uv_status uv_strict(uv_machine *v, uv_warning_fn *fn, void *opaque)
     if (!v) return UV_E_ARGUMENT;
     if (v->strict) {
         uv_unsubscribe(v, watch, NULL);
-        vmx_strict_destroy(v->strict);
-        v->strict = NULL;
+        drop_strict(v);
     }
     if (!fn) return UV_OK;
     v->strict = vmx_strict_create();
-    if (!v->strict) return api_fail(v->message, UV_E_MEMORY, "host memory exhausted");
+    v->strict_svm = svm_strict_create();
+    if (!v->strict || !v->strict_svm) {
+        drop_strict(v);
+        return api_fail(v->message, UV_E_MEMORY, "host memory exhausted");
+    }
     v->warning = fn;
     v->warning_opaque = opaque;
-    enum uv_status s = uv_subscribe(v, vmx_strict_mask(), watch, NULL);
-    if (s != UV_OK) {
-        vmx_strict_destroy(v->strict);
-        v->strict = NULL;
-    }
+    enum uv_status s = uv_subscribe(v, vmx_strict_mask() | svm_strict_mask(), watch, NULL);
+    if (s != UV_OK) drop_strict(v);
     return s;
 }

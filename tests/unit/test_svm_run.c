@@ -4,6 +4,7 @@
  * 2 15.15, 15.16, 15.17, 15.25, 15.30, 15.31. */
 #include "cpu/cpuid.h"
 #include "cpu/msr.h"
+#include "svm/strict.h"
 #include "svm_host.h"
 
 static const char *const LOAD = "48 8b 04 25 00 c0 00 00 f4"; /* mov rax, [DATA]; hlt */
@@ -149,6 +150,55 @@ static void clean_groups(void **state)
     }
 }
 
+static struct svm_strict *watcher;
+static char warning[512];
+static void on_entry(void *opaque, struct cpu *cpu, enum probe_point point, uint64_t a, uint64_t v)
+{
+    char text[512];
+    (void)opaque, (void)a, (void)v;
+    if (svm_strict_event(watcher, cpu, point, text, sizeof text)) strcpy(warning, text);
+}
+
+static void warnings(void **state)
+{
+    struct probe_bus probes = {0}, *before = c->probes;
+    (void)state;
+    watcher = svm_strict_create();
+    assert_non_null(watcher);
+    assert_true(probe_subscribe(&probes, on_entry, NULL, svm_strict_mask()));
+    c->probes = &probes;
+    warning[0] = 0;
+    assert_int_equal(run_code("f4"), SVM_EXIT_HLT);
+    set(VMCB_CLEAN, 1u << CLEAN_I | 1u << CLEAN_CR2);
+    set(VMCB_TLB_CONTROL, TLB_KEEP);
+    assert_int_equal(run_code("f4"), SVM_EXIT_HLT);
+    assert_string_equal(warning, "");
+    set(VMCB_TSC_OFFSET, 5);
+    assert_int_equal(run_code("f4"), SVM_EXIT_HLT);
+    assert_string_equal(
+        warning, "VMRUN of the VMCB at 3000h: clean bit 0 (I) is set but TSC_OFFSET (050h) has changed "
+                 "from 0h to 5h");
+    warning[0] = 0;
+    assert_int_equal(run_code("f4"), SVM_EXIT_HLT); /* once is enough */
+    assert_string_equal(warning, "");
+    /* Another VMCB with the same ASID. */
+    memcpy(b->bus.ram + VMCB2_AT, b->bus.ram + VMCB_AT, 4096);
+    board_poke(b, VMCB2_AT + OFF_CLEAN, 4, 0);
+    board_poke(b, VMCB2_AT + OFF_RIP, 8, GUEST_AT);
+    svm_enter(c, VMCB2_AT, VMRUN_AT + 3);
+    svm_exit_simple(c, SVM_EXIT_HLT);
+    assert_string_equal(
+        warning, "VMRUN of the VMCB at 2000h takes ASID 1 from the VMCB at 3000h without a flush of its "
+                 "translations");
+    warning[0] = 0;
+    set(VMCB_CLEAN, 0);
+    set(VMCB_TLB_CONTROL, TLB_FLUSH_ASID);
+    assert_int_equal(run_code("f4"), SVM_EXIT_HLT);
+    assert_string_equal(warning, "");
+    c->probes = before;
+    svm_strict_destroy(watcher);
+}
+
 static void interrupts_wait_for_gif(void **state)
 {
     (void)state;
@@ -244,6 +294,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(bad_host_pdptes, setup, teardown),
         cmocka_unit_test_setup_teardown(translations_stay_until_flushed, setup, teardown),
         cmocka_unit_test_setup_teardown(clean_groups, setup, teardown),
+        cmocka_unit_test_setup_teardown(warnings, setup, teardown),
         cmocka_unit_test_setup_teardown(interrupts_wait_for_gif, setup, teardown),
         cmocka_unit_test_setup_teardown(registers, setup, teardown),
         cmocka_unit_test(capabilities),

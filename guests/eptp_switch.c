@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Scenario eptp-switch: VMFUNC leaf 0. What it refuses (exit 59, nothing changed) is exactly what VM entry would refuse;
- * an EPTP whose tables are in memory that nobody has is accepted, by VMFUNC as by VM entry, and the next access meets
- * all-ones entries. Index and #VE follow the switch, and no view shows the pages of another.
- * SDM 3C 26.5.6.3 "EPTP Switching", 26.5.7 "Virtualization Exceptions", 29.3.3.1 "EPT Misconfigurations". */
+/* Scenario eptp-switch: VMFUNC leaf 0. What it refuses (exit 59, nothing changed) is exactly what VM entry
+ * would refuse; an EPTP whose tables are in memory that nobody has is accepted, by VMFUNC as by VM entry, and
+ * the next access meets all-ones entries. Index and #VE follow the switch, and no view shows the pages of
+ * another. SDM 3C 26.5.6.3 "EPTP Switching", 26.5.7 "Virtualization Exceptions", 29.3.3.1 "EPT
+ * Misconfigurations". */
 #include "vmx.h"
 
 enum more_field { EPTP_INDEX = 0x0004, VMFUNC_CONTROLS = 0x2018, EPTP_LIST = 0x2024, VE_ADDRESS = 0x202a };
@@ -11,7 +12,8 @@ enum { VPID_ON = 1 << 5, VMFUNC_ON = 1 << 13, VE_ON = 1 << 18 };
 
 #define VIEW_LINEAR UINT64_C(0x40000000) /* the 2 MiB that differ between the views */
 #define NOWHERE (UINT64_C(1) << 40)      /* no memory there */
-static uint64_t list[1024] __attribute__((aligned(4096))); /* 512 entries; good ones behind them, not to be read */
+static uint64_t list[1024]
+    __attribute__((aligned(4096))); /* 512 entries; good ones behind them, not to be read */
 static uint64_t pt_a[512] __attribute__((aligned(4096)));
 static uint64_t pt_b[512] __attribute__((aligned(4096)));
 static uint64_t pml4_b[512] __attribute__((aligned(4096)));
@@ -28,7 +30,11 @@ static uint64_t eptp(const uint64_t *pml4) { return (uintptr_t)pml4 | 3 << 3 | 6
 static uint64_t leaf(const void *page) { return (uintptr_t)page | 6 << 3 | 7; }
 
 /* The list: what each entry is for, and whether VM entry would take it. */
-static const struct { const char *text; uint64_t set; bool valid; } entries[] = {
+static const struct {
+    const char *text;
+    uint64_t set;
+    bool valid;
+} entries[] = {
     {"view A", 0, true},
     {"view B", 0, true},
     {"reserved bit 8", 1 << 8, false},
@@ -83,8 +89,8 @@ static uint32_t try_switch(uint32_t f, uint32_t index)
 static void expect_refusal(const char *text)
 {
     const uint8_t *at = (const uint8_t *)vmread(G_RIP);
-    print("VMFUNC, %s: exit %lu, length %lu, qualification %lx\n", text, vmread(EXIT_REASON), vmread(EXIT_LENGTH),
-          vmread(EXIT_QUALIFICATION));
+    print("VMFUNC, %s: exit %lu, length %lu, qualification %lx\n", text, vmread(EXIT_REASON),
+          vmread(EXIT_LENGTH), vmread(EXIT_QUALIFICATION));
     CHECK_EQ(vmread(EXIT_REASON), X_VMFUNC);
     CHECK_EQ(vmread(EXIT_LENGTH), 3);
     CHECK_EQ(vmread(EXIT_QUALIFICATION), 0);
@@ -128,7 +134,9 @@ static bool refusals(void)
 static bool unbacked(void)
 {
     int before = checks_failed;
-    static const struct { unsigned entry, reason; } rows[] = {{UNBACKED, X_MISCONFIG}, {EMPTY, X_EPT}};
+    static const struct {
+        unsigned entry, reason;
+    } rows[] = {{UNBACKED, X_MISCONFIG}, {EMPTY, X_EPT}};
     for (unsigned i = 0; i < 2; i++) {
         unsigned n = rows[i].entry;
         /* No #VE: a violation while the IDT cannot be read would end in shutdown. */
@@ -162,7 +170,8 @@ static bool on_ve(struct exception_frame *f)
 {
     (void)f;
     ve_seen++;
-    print("  #VE: reason %u, linear %lx, EPTP index %u\n", ve_area[0], *(uint64_t *)(ve_area + 4), ve_area[8] & 0xffff);
+    print("  #VE: reason %u, linear %lx, EPTP index %u\n", ve_area[0], *(uint64_t *)(ve_area + 4),
+          ve_area[8] & 0xffff);
     CHECK_EQ(ve_area[0], X_EPT);
     CHECK_EQ(ve_area[1], 0xffffffff);
     CHECK_EQ(*(uint64_t *)(ve_area + 2) & 0x1bf, 0x181);
@@ -244,13 +253,16 @@ int guest_main(void)
     pt_a[0] = leaf(page_a);
     pt_a[1] = leaf(page_c);
     pt_b[0] = leaf(page_b);
-    for (unsigned i = 0; i < ENTRIES; i++) list[i] = eptp(ept_pml4) | entries[i].set;
-    for (unsigned i = 512; i < 1024; i++) list[i] = eptp(ept_pml4);
+    for (unsigned i = 0; i < ENTRIES; i++)
+        list[i] = eptp(ept_pml4) | entries[i].set;
+    for (unsigned i = 512; i < 1024; i++)
+        list[i] = eptp(ept_pml4);
     list[VIEW_B] = eptp(pml4_b);
     list[MEMORY_TYPE] = (uintptr_t)ept_pml4 | 3 << 3 | 2;
     list[LEVELS] = (uintptr_t)ept_pml4 | 2 << 3 | 6;
     list[EMPTY] = eptp(zeros);
-    rule(refusals(), true, "VMFUNC exits with reason 59 for what VM entry would refuse, and for nothing else");
+    rule(refusals(), true,
+         "VMFUNC exits with reason 59 for what VM entry would refuse, and for nothing else");
     rule(unbacked(), true, "a well-formed EPTP is taken; the access behind it meets what is there");
     bool with = views(true), without = views(false);
     rule(with && without, true, "index and #VE follow the switch, and each view has its own translations");

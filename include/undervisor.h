@@ -134,8 +134,8 @@ struct uv_stop {
 };
 
 /* Runs until the given cycle (UINT64_MAX: without limit) or an earlier stop; can be called again. With
- * several processors the first to reach the cycle ends the call, the others may be up to a quantum behind. How a
- * run is cut into calls changes nothing in it. */
+ * several processors the first to reach the cycle ends the call, the others may be up to a quantum behind.
+ * How a run is cut into calls changes nothing in it. */
 enum uv_status uv_machine_run(uv_machine *machine, uint64_t until, struct uv_stop *stop);
 /* Runs until processor `cpu` has retired one more instruction (others run in their turn). */
 enum uv_status uv_machine_step(uv_machine *machine, uint32_t cpu, struct uv_stop *stop);

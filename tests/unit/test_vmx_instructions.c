@@ -76,7 +76,6 @@ enum change {
     INDEX_BIG,
     LIST_BAD,
     NO_CONTROL,
-    GUEST_MISALIGNED,
     UNKNOWN_ABSENT,
     TYPE_BAD_ABSENT
 };
@@ -364,7 +363,7 @@ static void base(enum insn_id insn)
 static bool in_guest(enum insn_id insn, enum change change)
 {
     return insn == VMFUNC ? change != NOTHING && change != OUTSIDE
-                          : change == GUEST_MODE || change == GUEST_USER || change == GUEST_MISALIGNED ||
+                          : change == GUEST_MODE || change == GUEST_USER ||
                                 (change >= SHADOWED && change <= SHADOWED_USER);
 }
 

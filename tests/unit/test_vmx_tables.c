@@ -138,6 +138,113 @@ static void a_control_without_its_feature_is_not_offered(void **state)
     assert_int_equal(vmcs_field_exists(&cap, F_GUEST_PKRS), 0);
 }
 
+/* The capability MSRs of each model as it stands in the table of CPU models. Like the real processors: 48CH
+ * has the five-level walk from Ice Lake on, 48BH sub-page permissions from there, user wait, bus locks and
+ * the instruction timeout from Sapphire Rapids on, which also brings tertiary controls (482H, 492H: IPI
+ * virtualization), saving IA32_PERF_GLOBAL_CTRL (483H) and bit 56 of 480H. Only max-intel has HLAT, the
+ * paging-write controls, PKRS and the IA32_SPEC_CTRL controls. Unlike them: nothing of processor trace, SGX,
+ * MPX, CET, user interrupts, LBR, PASIDs, SMM transfer, because the processor has none of it. */
+static void models_differ_as_listed(void **state)
+{
+    (void)state;
+    static const uint64_t expected[4][20] = {{0x00d8100000000016,
+                                              0x000000ff00000016,
+                                              0xfff9fffe0401e172,
+                                              0x007fffff00036dff,
+                                              0x0000f3ff000011ff,
+                                              0x600401e5,
+                                              0x80000021,
+                                              0xffffffff,
+                                              0x2000,
+                                              0x7727ff,
+                                              0x32,
+                                              0x02577fff00000000,
+                                              0x00000f0106734141,
+                                              0x000000ff00000016,
+                                              0xfff9fffe04006172,
+                                              0x007fffff00036dfb,
+                                              0x0000f3ff000011fb,
+                                              1,
+                                              0,
+                                              0},
+                                             {0x00d8100000000017,
+                                              0x000000ff00000016,
+                                              0xfff9fffe0401e172,
+                                              0x007fffff00036dff,
+                                              0x0000f3ff000011ff,
+                                              0x600401e5,
+                                              0x80000021,
+                                              0xffffffff,
+                                              0x2000,
+                                              0x773fff,
+                                              0x32,
+                                              0x02d77fff00000000,
+                                              0x00000f01067341c1,
+                                              0x000000ff00000016,
+                                              0xfff9fffe04006172,
+                                              0x007fffff00036dfb,
+                                              0x0000f3ff000011fb,
+                                              1,
+                                              0,
+                                              0},
+                                             {0x01d8100000000019,
+                                              0x000000ff00000016,
+                                              0xfffbfffe0401e172,
+                                              0x407fffff00036dff,
+                                              0x0000f3ff000011ff,
+                                              0x600401e5,
+                                              0x80000021,
+                                              0xffffffff,
+                                              0x2000,
+                                              0x773fff,
+                                              0x42,
+                                              0xc6d77fff00000000,
+                                              0x00000f01067341c1,
+                                              0x000000ff00000016,
+                                              0xfffbfffe04006172,
+                                              0x407fffff00036dfb,
+                                              0x0000f3ff000011fb,
+                                              1,
+                                              0x10,
+                                              0},
+                                             {0x01d810000000001d,
+                                              0x000000ff00000016,
+                                              0xfffbfffe0401e172,
+                                              0xe07fffff00036dff,
+                                              0x0140f3ff000011ff,
+                                              0x600401e5,
+                                              0x80000021,
+                                              0xffffffff,
+                                              0x2000,
+                                              0x1773fff,
+                                              0x4c,
+                                              0xc6d77fff00000000,
+                                              0x00340f01067341c1,
+                                              0x000000ff00000016,
+                                              0xfffbfffe04006172,
+                                              0xe07fffff00036dfb,
+                                              0x0140f3ff000011fb,
+                                              1,
+                                              0x9e,
+                                              4}};
+    for (unsigned m = 0; m < 4; m++) {
+        const struct cpu_model *model;
+        uint64_t features[FEATURE_WORDS];
+        char err[200];
+        struct vmx_cap cap;
+        assert_true(cpu_model_parse(models[m], &model, features, err, sizeof err));
+        vmx_cap_init(&cap, models[m], features, 46, 57);
+        for (unsigned i = 0; i < 20; i++)
+            if (cap.msr[i] != expected[m][i])
+                fail_msg("%s: MSR %xh is %llx", models[m], 0x480 + i, (unsigned long long)cap.msr[i]);
+        /* Each bit of a lesser model is a bit of max-intel, on which test_vmx_bits runs them. */
+        for (unsigned i = 1; i < 20; i++)
+            if (i != 5 && i != 9 && i != 10) assert_int_equal(expected[m][i] & ~expected[3][i], 0);
+        assert_int_equal(cap.present >> 0x12 & 1, m >= 2); /* 492H */
+        assert_int_equal(cap.present >> 0x13 & 1, m == 3); /* 493H */
+    }
+}
+
 static void canonical_addresses(void **state)
 {
     (void)state;
@@ -169,6 +276,7 @@ int main(void)
         cmocka_unit_test(capability_msrs_are_consistent),
         cmocka_unit_test(linux_kvm_finds_what_it_needs),
         cmocka_unit_test(a_control_without_its_feature_is_not_offered),
+        cmocka_unit_test(models_differ_as_listed),
         cmocka_unit_test(canonical_addresses),
         cmocka_unit_test(names),
     };

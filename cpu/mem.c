@@ -29,6 +29,12 @@ bool phys_holds_code(const struct cpu *c, uint64_t hpa, uint32_t n)
     return (page_flags(c, hpa) & PAGE_CODE) != 0 && engine_line_has_code(c->bus, hpa, n);
 }
 
+bool phys_write_noted(const struct cpu *c, uint64_t hpa, uint32_t n)
+{
+    return phys_holds_code(c, hpa, n) ||
+           ((page_flags(c, hpa) & PAGE_WATCH) != 0 && monitor_watches(c->bus, hpa, n));
+}
+
 static uint64_t mmio_read(struct cpu *c, uint64_t hpa, uint32_t size)
 {
     uint64_t v = 0;
@@ -174,8 +180,7 @@ static bool locate(struct cpu *c, uint64_t lin, uint32_t size, unsigned index, u
         p->kind = PIECE_MMIO;
     else if (flags & PAGE_ROM)
         p->kind = PIECE_DROP;
-    else if ((acc & MEM_W) != 0 && (phys_holds_code(c, p->hpa, size) ||
-                                    ((flags & PAGE_WATCH) != 0 && monitor_watches(c->bus, p->hpa, size))))
+    else if ((acc & MEM_W) != 0 && phys_write_noted(c, p->hpa, size))
         p->kind = PIECE_NOTED;
     else
         return true;

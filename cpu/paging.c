@@ -254,7 +254,7 @@ static bool set_accessed(struct cpu *c, uint64_t lin, struct walk *w, bool dirty
         struct gpa_result r;
         uint32_t flags = GPA_READ | GPA_WRITE | GPA_WALK | GPA_WALK_AD | GPA_LIN_VALID;
         if (!second_stage(c, w->used[i].gpa, lin, flags, &r)) return false;
-        if (!c->exact && phys_holds_code(c, r.hpa, w->entry_size)) {
+        if (!c->exact && phys_write_noted(c, r.hpa, w->entry_size)) {
             c->fault.kind = FAULT_EXACT;
             return false;
         }

@@ -71,8 +71,9 @@ static void load_case(ucontext_t *u, const struct ocase *t)
 
     memory_from_case(t, (uint8_t *)(uintptr_t)DATA_BASE);
     uint8_t *code = (uint8_t *)(uintptr_t)(CODE_BASE + CODE_AT);
+    memset((void *)(uintptr_t)CODE_BASE, 0xcc,
+           CODE_SIZE); /* INT3 ends a block; also undoes an earlier case's write */
     memcpy(code, t->code, t->length);
-    memset(code + t->length, 0xcc, CODE_MAX + 16u - t->length); /* INT3 ends a block */
 }
 
 static void store_result(ucontext_t *u, struct oresult *r, int vector)

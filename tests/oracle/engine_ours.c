@@ -192,11 +192,11 @@ void ours_run(const struct ocase *t, struct oresult *r)
     if (our.mode != t->mode) enter_mode(t->mode);
     memory_from_case(t, our.bus.ram + DATA_BASE);
     uint8_t *code = our.bus.ram + CODE_BASE + CODE_AT;
+    memset(our.bus.ram + CODE_BASE, 0xcc, CODE_SIZE); /* a case before this one may have written there */
     memcpy(code, t->code, t->length);
     /* INT3 ends the block behind the instruction; now and then NOPs let it go on: block and exact path. */
-    memset(code + t->length, 0xcc, CODE_MAX + 16u - t->length);
     if ((t->seed & 7) == 0) memset(code + t->length, 0x90, 16);
-    engine_bus_written(&our.bus, CODE_BASE + CODE_AT, CODE_MAX + 16);
+    engine_bus_written(&our.bus, CODE_BASE, CODE_SIZE);
 
     for (unsigned i = 0; i < 16; i++)
         s->gpr[i] = t->in.gpr[i];

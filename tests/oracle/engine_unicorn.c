@@ -62,7 +62,7 @@ static void run_one(const struct ocase *t, struct oresult *r)
     int *ids = t->mode == 64 ? registers : registers32;
     void *values[33];
     uint64_t flags = t->in.rflags & (flags_compared() | FL_FIXED), rip;
-    uint8_t code[CODE_MAX + 16], memory[DATA_SIZE];
+    uint8_t pages[CODE_SIZE], *code = pages + CODE_AT, memory[DATA_SIZE];
     r->status = RESULT_SKIPPED;
     r->out = t->in;
     if (!uc[i] && !open_mode(i)) return;
@@ -73,10 +73,11 @@ static void run_one(const struct ocase *t, struct oresult *r)
     }
     values[n] = &flags;
     memory_from_case(t, memory);
+    memset(pages, 0xcc, sizeof pages); /* operands may happen to lie there: the same bytes in every engine */
     memcpy(code, t->code, t->length);
     memset(code + t->length, 0x90, 16);
     uc_mem_write(uc[i], DATA_BASE, memory, DATA_SIZE);
-    uc_mem_write(uc[i], CODE_BASE + CODE_AT, code, t->length + 16u);
+    uc_mem_write(uc[i], CODE_BASE, pages, sizeof pages);
     if (t->mode == 16) {
         uint16_t cs = CODE_BASE >> 4, ds = DATA_BASE >> 4;
         uc_reg_write(uc[i], UC_X86_REG_CS, &cs);

@@ -58,18 +58,48 @@ static bool tss_is_16bit(const struct cpu *c)
     return type == 1 || type == 3;
 }
 
+static bool cr0_ok(const struct cpu *c, uint64_t value)
+{
+    if (value >> 32 != 0 || ((value & CR0_PG) != 0 && (value & CR0_PE) == 0)) return false;
+    if ((value & CR0_NW) != 0 && (value & CR0_CD) == 0) return false;
+    bool on = (value & ~c->s.cr0 & CR0_PG) != 0, off = (~value & c->s.cr0 & CR0_PG) != 0;
+    if (on && (c->s.efer & EFER_LME) != 0 &&
+        ((c->s.cr4 & CR4_PAE) == 0 || (c->s.seg[SEG_CS].ar & AR_L) != 0 || tss_is_16bit(c)))
+        return false;
+    return !off || !(in_64bit(c) || (c->s.cr4 & CR4_PCIDE) != 0);
+}
+
+static bool cr3_ok(const struct cpu *c, uint64_t value)
+{
+    uint64_t cr3 = (c->s.cr4 & CR4_PCIDE) != 0 ? value & (~UINT64_C(0) >> 1) : value;
+    return !in_long_mode(c) || cr3 >> c->phys_bits == 0;
+}
+
+static bool cr4_ok(const struct cpu *c, uint64_t value)
+{
+    uint64_t changed = value ^ c->s.cr4;
+    if ((value & ~cpu_cr4_valid(c)) != 0) return false;
+    if (in_long_mode(c) && ((value & CR4_PAE) == 0 || (changed & CR4_LA57) != 0)) return false;
+    return (changed & value & CR4_PCIDE) == 0 || (in_long_mode(c) && (c->s.cr3 & 0xfff) == 0);
+}
+
+bool cpu_cr_value_ok(const struct cpu *c, unsigned cr, uint64_t value)
+{
+    switch (cr) {
+    case 0: return cr0_ok(c, value);
+    case 3: return cr3_ok(c, value);
+    case 4: return cr4_ok(c, value);
+    case 8: return value <= 15;
+    default: return true;
+    }
+}
+
 bool cpu_write_cr0(struct cpu *c, uint64_t value)
 {
     uint64_t old = c->s.cr0;
-    if (value >> 32 != 0) return gp(c);
+    if (!cr0_ok(c, value)) return gp(c);
     value = (value & CR0_WRITABLE) | CR0_ET;
-    if ((value & CR0_PG) != 0 && (value & CR0_PE) == 0) return gp(c);
-    if ((value & CR0_NW) != 0 && (value & CR0_CD) == 0) return gp(c);
     bool on = (value & ~old & CR0_PG) != 0, off = (~value & old & CR0_PG) != 0;
-    if (on && (c->s.efer & EFER_LME) != 0 &&
-        ((c->s.cr4 & CR4_PAE) == 0 || (c->s.seg[SEG_CS].ar & AR_L) != 0 || tss_is_16bit(c)))
-        return gp(c);
-    if (off && (in_64bit(c) || (c->s.cr4 & CR4_PCIDE) != 0)) return gp(c);
     if (c->ext != NULL && c->ext->cr_write_allowed != NULL && !c->ext->cr_write_allowed(c, 0, value))
         return gp(c);
     bool pae = (value & CR0_PG) != 0 && (c->s.cr4 & CR4_PAE) != 0 && (c->s.efer & EFER_LME) == 0;
@@ -88,7 +118,7 @@ bool cpu_write_cr3(struct cpu *c, uint64_t value)
 {
     bool pcide = (c->s.cr4 & CR4_PCIDE) != 0, keep = pcide && value >> 63 != 0;
     uint64_t cr3 = pcide ? value & (~UINT64_C(0) >> 1) : value;
-    if (in_long_mode(c) && cr3 >> c->phys_bits != 0) return gp(c);
+    if (!cr3_ok(c, value)) return gp(c);
     if (c->paging_mode == PAGING_PAE && !mmu_load_pdpte(c, cr3)) return false;
 
     c->s.cr3 = cr3;
@@ -101,9 +131,7 @@ bool cpu_write_cr3(struct cpu *c, uint64_t value)
 bool cpu_write_cr4(struct cpu *c, uint64_t value)
 {
     uint64_t old = c->s.cr4, changed = value ^ old;
-    if ((value & ~cpu_cr4_valid(c)) != 0) return gp(c);
-    if (in_long_mode(c) && ((value & CR4_PAE) == 0 || (changed & CR4_LA57) != 0)) return gp(c);
-    if ((changed & value & CR4_PCIDE) != 0 && (!in_long_mode(c) || (c->s.cr3 & 0xfff) != 0)) return gp(c);
+    if (!cr4_ok(c, value)) return gp(c);
     if (c->ext != NULL && c->ext->cr_write_allowed != NULL && !c->ext->cr_write_allowed(c, 4, value))
         return gp(c);
     bool pae = (c->s.cr0 & CR0_PG) != 0 && (value & CR4_PAE) != 0 && !in_long_mode(c);

@@ -9,6 +9,10 @@
 uint64_t cpu_cr4_valid(const struct cpu *c);
 uint64_t cpu_efer_valid(const struct cpu *c);
 
+/* Would a write of this value to CRn pass every check but those of memory (PDPTEs) and of a virtualization
+ * extension? */
+bool cpu_cr_value_ok(const struct cpu *c, unsigned cr, uint64_t value);
+
 /* The model has it and IA32_MISC_ENABLE[34] does not hide it. */
 bool cpu_nx_available(const struct cpu *c);
 

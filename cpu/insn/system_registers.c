@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* MOV to and from control and debug registers, CLTS, LMSW, SMSW. The intercept of a control-register write
- * comes after #UD and the privilege check and before every check of the value; bits that the context owns
+ * comes after #UD and the privilege check and before every check of the value (after them with
+ * QUIRK_LATE_EXITS); bits that the context owns
  * keep their value (virt_ops.cr_merge). SDM 2B "MOV - Move to/from Control Registers", "... Debug
  * Registers", SDM 3A 2.5, SDM 3B 18.2, SDM 3C 26.1.1; APM 2 15.9. */
+#include "cpu/control.h"
 #include "cpu/insn.h"
 #include "cpu/insn/system.h"
 #include "cpu/quirk.h"
@@ -33,6 +35,7 @@ SYSTEM(mov_to_cr)
     if (!cr_exists(n)) return raise(c, VEC_UD);
     if (c->s.cpl != 0) return raise_gp(c);
     struct icpt_info info = {.number = n, .gpr = u->src, .size = u->size, .value = v};
+    if (cpu_quirk(c, QUIRK_LATE_EXITS) && !cpu_cr_value_ok(c, n, v)) return raise_gp(c);
     if (intercepted(c, u, ICPT_CR_WRITE, &info)) return LEFT;
     switch (n) {
     case 0: return outcome_of(cpu_write_cr0(c, merged(c, 0, v)));

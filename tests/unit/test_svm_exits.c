@@ -313,6 +313,34 @@ static void every_row_has_its_case(void **state)
     }
 }
 
+/* Checks of the value come before the intercept of a control-register write. */
+static void bad_values_fault_first(void **state)
+{
+    static const struct {
+        unsigned code;
+        const char *hex;
+        uint64_t rbx;
+    } rows[] = {{SVM_EXIT_WRITE_CR0, "0f 22 c3", CR0_PG | CR0_NE},
+                {SVM_EXIT_WRITE_CR0, "0f 22 c3", GUEST_CR0 | CR0_NW},
+                {SVM_EXIT_CR0_SEL_WRITE, "0f 22 c3", GUEST_CR0 | UINT64_C(1) << 32},
+                {SVM_EXIT_WRITE_CR3, "0f 22 db", UINT64_C(1) << 60},
+                {SVM_EXIT_WRITE_CR4, "0f 22 e3", CR4_PAE | 1 << 15},
+                {SVM_EXIT_WRITE_CR4, "0f 22 e3", 0},
+                {SVM_EXIT_WRITE_CR8, "44 0f 22 c3", 16}};
+    void *s = NULL;
+    (void)state;
+    host_model = "epyc-milan";
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        setup(&s);
+        guest_long();
+        c->s.gpr[RBX] = rows[i].rbx;
+        intercept(rows[i].code, true);
+        intercept(SVM_EXIT_EXCP_GP, true);
+        assert_int_equal(run_code(rows[i].hex), SVM_EXIT_EXCP_GP);
+        teardown(&s);
+    }
+}
+
 /* Without the features behind them the fields stay empty. */
 static void no_assists(void **state)
 {
@@ -351,6 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_has_its_case),
         cmocka_unit_test(each_case),
+        cmocka_unit_test(bad_values_fault_first),
         cmocka_unit_test(no_assists),
         cmocka_unit_test(names),
     };

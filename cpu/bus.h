@@ -61,6 +61,8 @@ struct bus {
      * state, SDM 3A 11.4.7.3); s.tsc_base changed (WRMSR TSC, TSC_ADJUST: the deadline timer moves). */
     void (*init_taken)(void *opaque, int cpu_id);
     void (*tsc_changed)(void *opaque, int cpu_id);
+    /* ... software is about to see the time-stamp counter. */
+    void (*tsc_sampled)(void *opaque, int cpu_id);
     /* ... a store ended this processor's wait in MWAIT or UMWAIT. */
     void (*wake)(void *opaque, int cpu_id);
 };

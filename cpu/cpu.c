@@ -161,3 +161,10 @@ void cpu_init_reset(struct cpu *c)
 }
 
 uint64_t cpu_read_tsc(struct cpu *c) { return cpu_now(c) + c->s.tsc_base; }
+
+uint64_t cpu_sample_tsc(struct cpu *c)
+{
+    uint64_t tsc = cpu_read_tsc(c);
+    if (c->bus->tsc_sampled != NULL) c->bus->tsc_sampled(c->bus->opaque, c->id);
+    return tsc;
+}

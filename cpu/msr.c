@@ -108,7 +108,7 @@ static void tsc_changed(struct cpu *c)
 }
 READ(TSC)
 {
-    *v = cpu_read_tsc(c);
+    *v = cpu_sample_tsc(c);
     return true;
 }
 WRITE(TSC)

@@ -150,6 +150,8 @@ static void bus_ferr(void *opaque, int id)
 static void bus_init_taken(void *opaque, int id) { local_apic_init_reset(&vcpu_of(opaque, id)->apic); }
 static void bus_tsc_changed(void *opaque, int id) { local_apic_tsc_changed(&vcpu_of(opaque, id)->apic); }
 
+static void bus_tsc_sampled(void *opaque, int id) { machine_time_seen(opaque, (uint32_t)id); }
+
 static void bus_wake(void *opaque, int id) { machine_wake(opaque, (uint32_t)id); }
 
 static uint64_t ram_load(const struct machine *m, uint64_t address, uint32_t size)
@@ -371,6 +373,7 @@ bool board_setup(struct machine *m)
                           .ferr = bus_ferr,
                           .init_taken = bus_init_taken,
                           .tsc_changed = bus_tsc_changed,
+                          .tsc_sampled = bus_tsc_sampled,
                           .wake = bus_wake};
     const struct cpu_topology topology = board_topology(m);
     for (uint32_t i = 0; i < m->config.smp; i++) {

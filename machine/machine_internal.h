@@ -100,6 +100,7 @@ struct cpu_topology board_topology(const struct machine *m);
 /* run.c */
 void machine_run_restored(struct machine *m); /* after RESET and when state was loaded */
 void machine_wake(struct machine *m, uint32_t index);
+void machine_time_seen(struct machine *m, uint32_t index); /* software reads this vCPU's TSC */
 /* state.c: every field of the machine but RAM, in canonical order. */
 void machine_visit(struct machine *m, struct visitor *v);
 void visit_segment(struct visitor *v, struct seg_reg *s);

@@ -54,6 +54,21 @@ void machine_wake(struct machine *m, uint32_t index)
     share_turn(m, v);
 }
 
+/* A processor that has seen its time does not go on, and cannot tell anybody, before every other one is as
+ * far: so no processor ever sees a time stamp that is behind one stored by another, whatever the quantum. The
+ * turn ends here; the vCPU furthest behind is next. (A seeded order keeps its own turns: it is there to show
+ * such cases.) */
+void machine_time_seen(struct machine *m, uint32_t index)
+{
+    struct cpu *c = m->vcpu[index].cpu;
+    if (m->clock.running != c || m->config.order_seed != 0) return;
+    for (uint64_t set = m->awake; set; set &= set - 1) {
+        if (cpu_now(m->vcpu[__builtin_ctzll(set)].cpu) >= cpu_now(c)) continue;
+        clock_limit(&m->clock, cpu_now(c));
+        return;
+    }
+}
+
 /* Cycle at which a sleeper may want to act: its context's, or the end of a timed wait. */
 static uint64_t deadline_of(struct cpu *c)
 {
@@ -93,7 +108,8 @@ static void look_at_sleepers(struct machine *m)
 }
 
 struct choice {
-    struct vcpu *next; /* runnable vCPU furthest behind, the lowest number first; NULL: all sleep */
+    struct vcpu
+        *next; /* runnable vCPU furthest behind, of equals the lowest or highest number; NULL: all sleep */
     bool alone;
     uint64_t now;      /* its time */
     uint64_t deadline; /* earliest cycle at which a sleeper's context may want to act */
@@ -103,6 +119,7 @@ struct choice {
 static struct choice choose(struct machine *m)
 {
     struct choice c = {.now = CLOCK_NEVER, .deadline = CLOCK_NEVER};
+    uint64_t quantum = quantum_of(m);
     c.alone = (m->awake & (m->awake - 1)) == 0;
     for (uint64_t set = m->timed; set; set &= set - 1) {
         struct vcpu *v = &m->vcpu[__builtin_ctzll(set)];
@@ -112,8 +129,11 @@ static struct choice choose(struct machine *m)
     }
     for (uint64_t set = m->awake; set; set &= set - 1) {
         struct vcpu *v = &m->vcpu[__builtin_ctzll(set)];
-        if (cpu_now(v->cpu) >= c.now) continue;
-        c.now = cpu_now(v->cpu);
+        uint64_t now = cpu_now(v->cpu);
+        /* Of equals the first and the last take turns at going first: a turn that always ends with a lock
+         * held (machine_time_seen) must not keep the others from the lock for ever. */
+        if (now > c.now || (now == c.now && (now / quantum & 1) == 0)) continue;
+        c.now = now;
         c.next = v;
     }
     return c;

@@ -38,7 +38,7 @@ SYSTEM(rdtsc)
 {
     if (time_stamp_denied(c)) return raise_gp(c);
     if (intercepted_plain(c, u, ICPT_RDTSC)) return LEFT;
-    set_edx_eax(c, c->virt->tsc_view(c, cpu_read_tsc(c)));
+    set_edx_eax(c, c->virt->tsc_view(c, cpu_sample_tsc(c)));
     return DONE;
 }
 
@@ -46,7 +46,7 @@ SYSTEM(rdtscp)
 {
     if (time_stamp_denied(c)) return raise_gp(c);
     if (intercepted_plain(c, u, ICPT_RDTSCP)) return LEFT;
-    set_edx_eax(c, c->virt->tsc_view(c, cpu_read_tsc(c)));
+    set_edx_eax(c, c->virt->tsc_view(c, cpu_sample_tsc(c)));
     W32(RCX, c->s.tsc_aux);
     return DONE;
 }

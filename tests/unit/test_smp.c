@@ -364,6 +364,32 @@ static void single_steps(void **state)
     machine_destroy(m);
 }
 
+/* ---- one time ---- */
+
+static void time_stamps(void **state)
+{
+    /* Both: lock; count if RDTSC < the stamp in memory; store RDTSC there; unlock; count a round; wait. */
+    static const char program[] =
+        "B0 01 86 06 00 05 84 C0 75 F8 66 8B 1E 10 05 0F 31 66 39 D8 73 04 FF 06 20 05 66 A3 10 05 "
+        "C6 06 00 05 00 FF 06 22 05 B9 14 00 E2 FE EB D2";
+    static const uint64_t quanta[] = {1, 100, 2000, 100000};
+    (void)state;
+    for (unsigned q = 0; q < COUNT(quanta); q++) {
+        struct machine *m = create(&(struct machine_config){.smp = 2, .quantum = quanta[q]}, "max");
+        uint16_t backwards, rounds;
+        put(m, 0x1000, program);
+        enter(m, 0x1000);
+        ipi(m, 0, 1u << 24, 0x4601); /* the other one at 100h:0 */
+        machine_run(m, 300000);
+        assert_true(machine_memory_read(m, 0x520, &backwards, 2) &&
+                    machine_memory_read(m, 0x522, &rounds, 2));
+        assert_int_equal(backwards, 0);
+        assert_true(rounds > 1000);
+        assert_true(machine_cpu(m, 1)->s.gpr[RBX] != 0);
+        machine_destroy(m);
+    }
+}
+
 /* ---- numbers ---- */
 
 static void topologies(void **state)
@@ -434,7 +460,8 @@ int main(void)
         cmocka_unit_test(destinations),     cmocka_unit_test(start_up),
         cmocka_unit_test(stores_end_waits), cmocka_unit_test(devices_end_waits),
         cmocka_unit_test(flags_of_pages),   cmocka_unit_test(cut_anywhere),
-        cmocka_unit_test(single_steps),     cmocka_unit_test(topologies),
+        cmocka_unit_test(single_steps),     cmocka_unit_test(time_stamps),
+        cmocka_unit_test(topologies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

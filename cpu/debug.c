@@ -54,7 +54,7 @@ static uint64_t matches(const struct cpu *c, unsigned kinds, uint64_t at, uint64
 static void collect(struct cpu *c, unsigned kinds, uint64_t at, uint64_t size)
 {
     bool enabled;
-    if (!c->s.intr.gif) return;
+    if (!c->s.intr.gif || (c->virt->breakpoints_ignored && c->virt->breakpoints_ignored(c))) return;
     uint64_t b = matches(c, kinds, at, size, &enabled);
     if (!enabled) return;
     c->s.pending_dbg |= b | PENDING_BP;
@@ -78,6 +78,7 @@ uint64_t debug_code_match(struct cpu *c)
     uint64_t lin = c->s.gpr[REG_RIP];
     if (!in_64bit(c)) lin = (uint32_t)(lin + c->s.seg[SEG_CS].base);
     uint64_t b = matches(c, 1 << BP_EXECUTE, lin, 1, &enabled);
+    if (enabled && c->virt->breakpoints_ignored && c->virt->breakpoints_ignored(c)) return 0;
     return enabled ? b : 0;
 }
 

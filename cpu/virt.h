@@ -155,6 +155,9 @@ struct virt_ops {
     /* Is INIT held back for as long as this context lasts? NULL: no. */
     bool (*init_blocked)(struct cpu *c);
 
+    /* Are matches of the breakpoint registers ignored now, beside GIF? NULL: no. */
+    bool (*breakpoints_ignored)(struct cpu *c);
+
     /* PAE paging reads the page-directory-pointer entries from memory at each walk instead of keeping them
      * in registers (APM 2 15.25.10). */
     bool pdpte_in_memory;

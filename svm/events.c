@@ -144,6 +144,13 @@ static bool physical_due(struct cpu *c)
            c->bus->intr_pending(c->bus->opaque, c->id);
 }
 
+/* Like GIF outside a guest. APM 2 15.33.2 */
+static bool guest_breakpoints_ignored(struct cpu *c)
+{
+    const struct svm_state *x = svm_of(c);
+    return svm_vgif(x) && !(x->f[VMCB_VINTR] & VINTR_GIF);
+}
+
 static uint32_t guest_boundary_wanted(struct cpu *c)
 {
     uint32_t wanted = 0;
@@ -228,7 +235,8 @@ static enum virt_verdict guest_virt_fault(struct cpu *c)
     .nmi_allowed = guest_nmi_allowed, .boundary = guest_boundary, .boundary_wanted = guest_boundary_wanted, \
     .next_deadline = guest_next_deadline, .second_stage_fault = svm_second_stage_fault,                     \
     .virt_fault = guest_virt_fault, .cr_view = guest_cr_view, .cr8_write = guest_cr8_write,                 \
-    .shadow_ignored = guest_shadow_ignored, .iret = guest_iret, .tsc_view = svm_guest_tsc
+    .shadow_ignored = guest_shadow_ignored, .breakpoints_ignored = guest_breakpoints_ignored,               \
+    .iret = guest_iret, .tsc_view = svm_guest_tsc
 
 const struct virt_ops svm_guest_ops = {.name = "guest", GUEST_OPS};
 const struct virt_ops svm_guest_npt_ops = {

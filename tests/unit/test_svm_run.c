@@ -150,6 +150,24 @@ static void clean_groups(void **state)
     }
 }
 
+/* A closed virtual GIF hides the breakpoints of the guest; TF still traps. */
+static void breakpoints_and_virtual_gif(void **state)
+{
+    (void)state;
+    for (unsigned gif = 0; gif < 2; gif++)
+        for (unsigned data = 0; data < 2; data++) {
+            intercept(SVM_EXIT_EXCP_DB, true);
+            set(VMCB_VINTR, VINTR_GIF_ENABLE | (gif ? VINTR_GIF : 0));
+            c->s.dr[0] = data ? DATA : GUEST_AT + 1;
+            set(VMCB_DR7, data ? 0x30402 : 0x402);
+            assert_int_equal(run_code("90 90 48 8b 04 25 00 c0 00 00 f4"),
+                             gif ? SVM_EXIT_EXCP_DB : SVM_EXIT_HLT);
+        }
+    set(VMCB_VINTR, VINTR_GIF_ENABLE);
+    set(VMCB_RFLAGS, FL_FIXED | FL_TF);
+    assert_int_equal(run_code("90 90 f4"), SVM_EXIT_EXCP_DB);
+}
+
 static struct svm_strict *watcher;
 static char warning[512];
 static void on_entry(void *opaque, struct cpu *cpu, enum probe_point point, uint64_t a, uint64_t v)
@@ -294,6 +312,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(bad_host_pdptes, setup, teardown),
         cmocka_unit_test_setup_teardown(translations_stay_until_flushed, setup, teardown),
         cmocka_unit_test_setup_teardown(clean_groups, setup, teardown),
+        cmocka_unit_test_setup_teardown(breakpoints_and_virtual_gif, setup, teardown),
         cmocka_unit_test_setup_teardown(warnings, setup, teardown),
         cmocka_unit_test_setup_teardown(interrupts_wait_for_gif, setup, teardown),
         cmocka_unit_test_setup_teardown(registers, setup, teardown),

@@ -5,13 +5,14 @@
 #define UV_TESTS_FPU_HOST_H
 
 /* clang-format off: cmocka.h wants these before it */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+
+#include <cmocka.h> /* needs the above */
 /* clang-format on */
 
 #include "cpu/fpu/fp.h"

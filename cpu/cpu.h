@@ -227,7 +227,8 @@ bool cpu_write_efer(struct cpu *c, uint64_t value);
 bool cpu_read_msr(struct cpu *c, uint32_t index, uint64_t *value);
 bool cpu_write_msr(struct cpu *c, uint32_t index, uint64_t value);
 uint64_t cpu_read_tsc(struct cpu *c);
-uint64_t cpu_sample_tsc(struct cpu *c); /* for software to see: the other processors catch up before it goes on */
+uint64_t
+cpu_sample_tsc(struct cpu *c); /* for software to see: the other processors catch up before it goes on */
 void cpu_cpuid(struct cpu *c, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
 
 /* Segment loads for contexts (VM entry/exit, RSM): no checks, hidden part given. */

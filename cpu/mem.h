@@ -62,8 +62,8 @@ void phys_write_bytes(struct cpu *c, uint64_t hpa, const void *buf, uint32_t n);
 
 /* Decoded blocks may have been made from one of these n bytes, all in one page. */
 bool phys_holds_code(const struct cpu *c, uint64_t hpa, uint32_t n);
-/* Somebody must be told of a write to these bytes at its exact cycle: blocks were made from them, or a processor
- * monitors them. All in one page. */
+/* Somebody must be told of a write to these bytes at its exact cycle: blocks were made from them, or a
+ * processor monitors them. All in one page. */
 bool phys_write_noted(const struct cpu *c, uint64_t hpa, uint32_t n);
 /* Canonical for the paging mode in force (48 or, with CR4.LA57, 57 bits). */
 bool mem_canonical(const struct cpu *c, uint64_t lin);

@@ -17,7 +17,8 @@ enum cpu_quirk {
     QUIRK_BRANCH_OPSIZE16_64, /* 66 prefix shortens near branches in 64-bit mode */
     QUIRK_FOP_ALWAYS, /* each non-control x87 instruction writes FOP, not only one with an unmasked exception
                        */
-    QUIRK_LATE_EXITS  /* MOV CR, MOV DR, MONITOR, MWAIT: the intercept comes after the instruction's own checks */
+    QUIRK_LATE_EXITS /* MOV CR, MOV DR, MONITOR, MWAIT: the intercept comes after the instruction's own checks
+                      */
 };
 
 /* All of them together: the models whose extension is the one with a global interrupt flag. */

@@ -58,10 +58,15 @@ static bool tss_is_16bit(const struct cpu *c)
     return type == 1 || type == 3;
 }
 
-static bool cr0_ok(const struct cpu *c, uint64_t value)
+static bool cr0_bits_ok(uint64_t value)
 {
     if (value >> 32 != 0 || ((value & CR0_PG) != 0 && (value & CR0_PE) == 0)) return false;
-    if ((value & CR0_NW) != 0 && (value & CR0_CD) == 0) return false;
+    return (value & CR0_NW) == 0 || (value & CR0_CD) != 0;
+}
+
+static bool cr0_ok(const struct cpu *c, uint64_t value)
+{
+    if (!cr0_bits_ok(value)) return false;
     bool on = (value & ~c->s.cr0 & CR0_PG) != 0, off = (~value & c->s.cr0 & CR0_PG) != 0;
     if (on && (c->s.efer & EFER_LME) != 0 &&
         ((c->s.cr4 & CR4_PAE) == 0 || (c->s.seg[SEG_CS].ar & AR_L) != 0 || tss_is_16bit(c)))
@@ -86,7 +91,7 @@ static bool cr4_ok(const struct cpu *c, uint64_t value)
 bool cpu_cr_value_ok(const struct cpu *c, unsigned cr, uint64_t value)
 {
     switch (cr) {
-    case 0: return cr0_ok(c, value);
+    case 0: return cr0_bits_ok(value);
     case 3: return cr3_ok(c, value);
     case 4: return cr4_ok(c, value);
     case 8: return value <= 15;

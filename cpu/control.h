@@ -9,8 +9,8 @@
 uint64_t cpu_cr4_valid(const struct cpu *c);
 uint64_t cpu_efer_valid(const struct cpu *c);
 
-/* Would a write of this value to CRn pass every check but those of memory (PDPTEs) and of a virtualization
- * extension? */
+/* Is a value for CRn free of reserved bits and illegal combinations? What else stands against a write (mode
+ * switches, CS and TSS, PDPTEs, a virtualization extension) is not judged. */
 bool cpu_cr_value_ok(const struct cpu *c, unsigned cr, uint64_t value);
 
 /* The model has it and IA32_MISC_ENABLE[34] does not hide it. */

@@ -246,8 +246,8 @@ enum uv_status uv_strict(uv_machine *machine, uv_warning_fn *fn, void *opaque);
 
 /* ---- Control structures from elsewhere -----------------------------------------------------------------
  * A control structure that was printed by a hypervisor on real hardware, judged by every rule of VM entry.
- * Kinds: "vmcs": Linux KVM's and Xen's dumps in a kernel log (with whatever stands around them), our own
- * JSON. */
+ * Kinds: "vmcs" (VMX) and "vmcb" (SVM): Linux KVM's and Xen's dumps in a kernel log (with whatever stands
+ * around them), our own JSON. */
 typedef struct uv_dump uv_dump;
 /* Reads the number-th (0, 1, ...) structure in `data`. cpu: model and features whose capabilities bind it, as
  * the setting "cpu" has them; NULL: rules that hold on every processor. On failure one sentence is in

@@ -6,13 +6,11 @@
 #include "cpu/cpuid.h"
 #include "cpu/insn.h"
 #include "cpu/mem.h"
+#include "cpu/text.h"
 #include "machine/machine_internal.h"
 #include "svm/explain.h"
 #include "svm/svm.h"
 #include "vmx/explain.h"
-#include "vmx/text.h"
-
-enum { ROW_MAX = 2048 };
 
 bool machine_attach_extension(struct cpu *c)
 {
@@ -76,26 +74,18 @@ size_t machine_explain_entry(struct cpu *c, uint64_t code, uint32_t index, bool 
     return vmx_explain_row(&k, rows[index], json, text, size);
 }
 
-/* Each row is a sentence or an object of its own. */
 static size_t report_vmrun(struct cpu *c, const char *where, bool json, char *text, size_t size)
 {
-    struct text t = {text, size, 0};
-    char row[ROW_MAX];
-    uint32_t n = 0;
-    while (explain_vmrun(c, n, json, row, sizeof(row)))
-        n++;
-    if (json)
-        text_put(
-            &t, "{\"format\": \"undervisor-vmcb\", \"source\": \"machine\", \"where\": \"%s\", \"broken\": [",
-            where);
-    else
-        text_put(&t, "VMRUN failed: VMEXIT_INVALID; %s\n%u broken rule%s:\n", where, n, n == 1 ? "" : "s");
-    for (uint32_t i = 0; i < n; i++) {
-        explain_vmrun(c, i, json, row, sizeof(row));
-        text_put(&t, json ? "%s%s" : "%s  %s\n", json && i ? ", " : "", row);
-    }
-    if (json) text_put(&t, "]}\n");
-    return t.length;
+    const struct svm_state *x = c->ext_state;
+    struct svm_check k;
+    struct svm_report r = {.k = &k,
+                           .source = "machine",
+                           .processor = c->model ? c->model->name : "any",
+                           .where = where,
+                           .failed = true};
+    svm_check_init(&k, &x->cap, x->f);
+    svm_check_live(&k, c);
+    return json ? svm_report_json(&r, text, size) : svm_report_text(&r, text, size);
 }
 
 size_t machine_explain_report(struct cpu *c, uint64_t code, uint64_t qualification, const char *where,

@@ -3,8 +3,8 @@
 #include "svm/explain.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
+
+#include "cpu/text.h"
 
 unsigned svm_explain(const struct svm_check *k, const struct svm_check_row *out[], unsigned max)
 {
@@ -25,47 +25,32 @@ unsigned svm_explain_cpu(struct cpu *c, struct svm_check *k, const struct svm_ch
     return svm_explain(k, out, max);
 }
 
-struct text {
-    char *buf;
-    size_t size, length;
-};
-
-static void __attribute__((format(printf, 2, 3))) put(struct text *t, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    size_t room = t->length < t->size ? t->size - t->length : 0;
-    int n = vsnprintf(room ? t->buf + t->length : NULL, room, format, args);
-    va_end(args);
-    if (n > 0) t->length += (size_t)n;
-}
-
 size_t svm_explain_row(const struct svm_check *k, const struct svm_check_row *row, bool json, char *buf,
                        size_t size)
 {
     struct text t = {buf, size, 0};
     const struct vmcb_field_info *cured = &vmcb_fields[row->cure_field];
     if (json)
-        put(&t,
-            "{\"id\": \"%s\", \"section\": \"%s\", \"outcome\": \"exit code -1\", \"rule\": \"%s\", "
-            "\"fields\": "
-            "[",
-            row->id, row->section, row->rule);
+        text_put(&t,
+                 "{\"id\": \"%s\", \"section\": \"%s\", \"outcome\": \"exit code -1\", \"rule\": \"%s\", "
+                 "\"fields\": "
+                 "[",
+                 row->id, row->section, row->rule);
     else
-        put(&t, "%s (APM 2 %s, exit code -1): %s", row->id, row->section, row->rule);
+        text_put(&t, "%s (APM 2 %s, exit code -1): %s", row->id, row->section, row->rule);
     for (unsigned i = 0; i < row->read_count; i++) {
         const struct vmcb_field_info *field = &vmcb_fields[row->reads[i]];
         uint64_t value = k->f[row->reads[i]];
         if (json)
-            put(&t, "%s{\"field\": \"%s\", \"offset\": \"0x%03x\", \"value\": \"0x%" PRIx64 "\"}",
-                i ? ", " : "", field->name, field->offset, value);
+            text_put(&t, "%s{\"field\": \"%s\", \"offset\": \"0x%03x\", \"value\": \"0x%" PRIx64 "\"}",
+                     i ? ", " : "", field->name, field->offset, value);
         else
-            put(&t, "%s %s (%03xh) = %" PRIx64 "h", i ? "," : ";", field->name, field->offset, value);
+            text_put(&t, "%s %s (%03xh) = %" PRIx64 "h", i ? "," : ";", field->name, field->offset, value);
     }
     if (json)
-        put(&t, "], \"nearest\": {\"field\": \"%s\", \"value\": \"0x%" PRIx64 "\"}}", cured->name,
-            row->cure(k));
+        text_put(&t, "], \"nearest\": {\"field\": \"%s\", \"value\": \"0x%" PRIx64 "\"}}", cured->name,
+                 row->cure(k));
     else
-        put(&t, "; nearest valid: %s = %" PRIx64 "h", cured->name, row->cure(k));
+        text_put(&t, "; nearest valid: %s = %" PRIx64 "h", cured->name, row->cure(k));
     return t.length;
 }

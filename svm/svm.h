@@ -5,6 +5,7 @@
  *   vmexit.c      #VMEXIT                            intercept.c     instruction intercepts
  *   npt.c         nested paging                      events.c        events at boundaries
  *   msr.c         VM_CR and its neighbours           explain.c       every broken consistency rule
+ *   dump.c        printed VMCBs                      judge.c, report.c  verdicts on them
  * APM 2 ch. 15. */
 #ifndef UV_SVM_SVM_H
 #define UV_SVM_SVM_H

@@ -6,8 +6,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cpu/text.h"
 #include "vmx/entry_vocabulary.h"
-#include "vmx/text.h"
 
 #define ALL (~UINT64_C(0))
 #define HIGH UINT64_C(0xffffffff00000000)

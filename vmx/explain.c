@@ -3,10 +3,9 @@
 #include "vmx/explain.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 
-#include "vmx/text.h"
+#include "cpu/text.h"
 
 unsigned vmx_explain(const struct vmx_check *k, const struct vmx_check_row *out[], unsigned max)
 {
@@ -27,16 +26,6 @@ unsigned vmx_explain_cpu(struct cpu *c, struct vmx_check *k, const struct vmx_ch
     vmx_check_init(k, &x->cap, x->vmcs.f);
     vmx_check_live(k, c);
     return vmx_explain(k, out, max);
-}
-
-void text_put(struct text *t, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    size_t room = t->length < t->size ? t->size - t->length : 0;
-    int n = vsnprintf(room ? t->buf + t->length : NULL, room, format, args);
-    va_end(args);
-    if (n > 0) t->length += (size_t)n;
 }
 
 size_t vmx_explain_outcome(const struct vmx_check_row *row, char *buf, size_t size)

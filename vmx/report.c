@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu/text.h"
 #include "vmx/explain.h"
-#include "vmx/text.h"
 
 enum { WORDS_MAX = 320 };
 

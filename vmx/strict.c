@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu/text.h"
 #include "vmx/entry_vocabulary.h"
-#include "vmx/text.h"
 
 enum { REGIONS = 256, ENCODINGS = 64, REASONS = 128, LISTED = 64 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* -explain: a report for each failed VM entry of the run. `undervisor explain vmcs FILE`: the same for a VMCS
- * that Linux KVM or Xen printed into a log, or for one of our own JSON reports. */
+/* -explain: a report for each failed VM entry of the run. `undervisor explain vmcs|vmcb FILE`: the same for
+ * a VMCS or VMCB that Linux KVM or Xen printed into a log, or for one of our own JSON reports. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -90,15 +90,15 @@ enum uv_status cli_strict(uv_machine *machine) { return uv_strict(machine, print
 
 static int usage(FILE *out)
 {
-    fputs("usage: undervisor explain vmcs FILE [-cpu MODEL] [-number N] [-json]\n"
-          "  FILE       a kernel log with a VMCS that Linux KVM or Xen printed, or JSON of -explain json; - "
-          "is\n"
-          "             standard input\n"
-          "  -cpu       judge by what this model's capability MSRs allow, too (undervisor list cpus)\n"
-          "  -number N  the N-th VMCS of the file (default 1)\n"
-          "  -json      one JSON object instead of text\n"
-          "exit status: 0 no rule is broken, 1 at least one is, 64 and up as usual\n",
-          out);
+    fputs(
+        "usage: undervisor explain vmcs|vmcb FILE [-cpu MODEL] [-number N] [-json]\n"
+        "  FILE       a kernel log with a VMCS (Intel) or VMCB (AMD) that Linux KVM or Xen printed, or JSON\n"
+        "             of -explain json; - is standard input\n"
+        "  -cpu       judge by what this model allows, too (undervisor list cpus)\n"
+        "  -number N  the N-th structure of the file (default 1)\n"
+        "  -json      one JSON object instead of text\n"
+        "exit status: 0 no rule is broken, 1 at least one is, 64 and up as usual\n",
+        out);
     return out == stdout ? 0 : CLI_USAGE;
 }
 
@@ -143,7 +143,8 @@ static int explain_file(const char *kind, const char *path, const char *cpu, uin
     if (text) {
         uv_dump_report(dump, json, text, n + 1);
         if (!json) {
-            printf("%s: VMCS %u of %u, %u fields, processor: %s\n", path, number + 1, structures,
+            printf("%s: %s %u of %u, %u fields, processor: %s\n", path,
+                   strcmp(kind, "vmcb") == 0 ? "VMCB" : "VMCS", number + 1, structures,
                    uv_dump_count(dump, UV_DUMP_FIELDS), cpu ? cpu : "any");
         }
         fputs(text, stdout);

@@ -10,7 +10,7 @@ static int help(int argc, char **argv);
 
 const struct cli_command cli_commands[] = {
     {"run", "[OPTIONS]", "boot a kernel on the emulated machine (default)", cli_run},
-    {"explain", "vmcs FILE", "every broken rule of VM entry in a VMCS that a hypervisor printed",
+    {"explain", "vmcs|vmcb FILE", "every broken rule of VM entry in a VMCS or VMCB that a hypervisor printed",
      cli_explain},
     {"scenario", "NAME", "one of the bundled scenarios and its story; scenario list names them",
      cli_scenario},

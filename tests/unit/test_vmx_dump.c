@@ -194,6 +194,8 @@ static void report_of_a_report(void **state)
     assert_string_equal(strstr(first, "\"broken\""), strstr(second, "\"broken\""));
     uv_dump_destroy(d);
     assert_int_equal(uv_dump_create("vmcb", NULL, 0, text, strlen(text), &d, message, sizeof message),
+                     UV_E_IMAGE);
+    assert_int_equal(uv_dump_create("vmc", NULL, 0, text, strlen(text), &d, message, sizeof message),
                      UV_E_NAME);
     assert_int_equal(uv_dump_create("vmcs", "epyc-rome", 0, text, strlen(text), &d, message, sizeof message),
                      UV_E_NAME);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Text into a buffer of fixed size; the length counts on past its end, as with snprintf. */
-#ifndef UV_VMX_TEXT_H
-#define UV_VMX_TEXT_H
+#ifndef UV_CPU_TEXT_H
+#define UV_CPU_TEXT_H
 
 #include <stddef.h>
 

@@ -131,7 +131,7 @@ void dump_each_line(const char *text, size_t size, dump_line_fn *fn, void *opaqu
         l.s = s;
         l.end = s + length;
         memset(l.taken, 0, length);
-        fn(opaque, &l);
+        if (length) fn(opaque, &l);
     }
 }
 

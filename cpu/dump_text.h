@@ -29,6 +29,7 @@ bool dump_line_has(const struct dump_line *l, const char *text);
 const char *dump_hex(const char *s, const char *end, uint64_t *value);
 
 typedef void dump_line_fn(void *opaque, struct dump_line *line);
+/* Lines that are not empty, each up to DUMP_LINE_MAX characters. */
 void dump_each_line(const char *text, size_t size, dump_line_fn *fn, void *opaque);
 
 /* "0x..." or decimal in a string, or an exact number. */

@@ -46,7 +46,8 @@ int guest_main(void)
     build_ept();
     ept_pd[1][0] = 0; /* what guest_touch touches stays absent */
     build_vmcs(code[loop]);
-    if (loop == 2) vmwrite(G_RFLAGS, 0x202); /* one peer never delivers when host and guest both have IF = 0 */
+    if (loop == 2)
+        vmwrite(G_RFLAGS, 0x202); /* one peer never delivers when host and guest both have IF = 0 */
     set_handler(VECTOR, on_interrupt);
     mmio_write32(0xfee000f0, 0x1ff);
     bool launch = true;

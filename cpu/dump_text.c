@@ -5,6 +5,7 @@
 #include "cpu/dump_text.h"
 
 #include <cjson/cJSON.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -188,6 +189,13 @@ bool dump_json_number(const cJSON *item, uint64_t *value)
     if (!(v >= 0 && v <= 9007199254740992.0) || v != (double)(uint64_t)v) return false;
     *value = (uint64_t)v;
     return true;
+}
+
+void dump_json_add(struct cJSON *object, const char *name, uint64_t value)
+{
+    char hex[24];
+    snprintf(hex, sizeof hex, "0x%" PRIx64, value);
+    cJSON_AddStringToObject(object, name, hex);
 }
 
 bool dump_each_object(const char *text, size_t size, dump_object_fn *fn, void *opaque, char *message,

@@ -34,6 +34,9 @@ void dump_each_line(const char *text, size_t size, dump_line_fn *fn, void *opaqu
 
 /* "0x..." or decimal in a string, or an exact number. */
 bool dump_json_number(const struct cJSON *item, uint64_t *value);
+/* A member as dump_json_number() reads it back: "0x...". */
+void dump_json_add(struct cJSON *object, const char *name, uint64_t value);
+
 /* fn is called for each object of the text; false from it ends the work. Each needs an object "fields". */
 typedef bool dump_object_fn(void *opaque, const struct cJSON *object, const struct cJSON *fields);
 bool dump_each_object(const char *text, size_t size, dump_object_fn *fn, void *opaque, char *message,

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The three loops of bench/run. The harness patches `job` in the image: which loop, how many rounds; guest
  * instructions a round are fixed and stated here, so rates come from two runs of different length. */
-#include "guest.h"
+#include "bench.h"
 
-struct {
-    char magic[8];
-    uint64_t loop, rounds;
-} job = {"UVBENCH", 0, 1000};
 static uint8_t area[65536] __attribute__((aligned(4096)));
 
 /* 8 instructions a turn, 1,000,000 turns a round. */
@@ -38,10 +34,5 @@ int guest_main(void)
     static void (*const loops[])(uint64_t) = {register_loop, memory_loop, call_loop};
     for (uint64_t i = 0; i < job.rounds; i++)
         loops[job.loop % 3](1000000);
-    print("bench done\n");
-    /* Where there is no isa-debug-exit: the power-off port of one peer. */
-    outb(0xf4, 0);
-    for (const char *p = "Shutdown"; *p; p++)
-        outb(0x8900, (uint8_t)*p);
-    return 0;
+    return bench_done();
 }

@@ -2,40 +2,10 @@
 /* VMRUN + #VMEXIT round trips for bench/run, patched like bench_loops.c: loop 0 exits by CPUID, 1 by a nested
  * page fault, 2 by an external interrupt (a self-IPI that waits when the guest is entered). A round is 1000.
  */
+#include "bench_exits.h"
 #include "svm.h"
 
-struct {
-    char magic[8];
-    uint64_t loop, rounds;
-} job = {"UVBENCH", 0, 1};
 enum { ROUND = 1000, VECTOR = 0x41 };
-
-static void guest_cpuid(void)
-{
-    for (;;) {
-        uint32_t r[4];
-        cpuid(0, 0, r);
-    }
-}
-static void guest_touch(void)
-{
-    for (;;)
-        *(volatile uint32_t *)0x40000000 = 1;
-}
-static void guest_spin(void)
-{
-    for (;;)
-        __asm__ volatile("nop");
-}
-
-static volatile uint64_t interrupts;
-static bool on_interrupt(struct exception_frame *f)
-{
-    (void)f;
-    interrupts++;
-    mmio_write32(0xfee000b0, 0);
-    return true;
-}
 
 int guest_main(void)
 {
@@ -65,9 +35,5 @@ int guest_main(void)
         __asm__ volatile("nop; cli" ::: "memory");
     }
     if (loop == 2 && interrupts != job.rounds * ROUND) return 1;
-    print("bench done\n");
-    outb(0xf4, 0);
-    for (const char *p = "Shutdown"; *p; p++)
-        outb(0x8900, (uint8_t)*p);
-    return 0;
+    return bench_done();
 }

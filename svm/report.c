@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "cpu/dump_text.h"
 #include "cpu/text.h"
 #include "svm/explain.h"
 
@@ -103,19 +104,12 @@ size_t svm_report_text(const struct svm_report *r, char *buf, size_t size)
 
 /* ---- JSON ---- */
 
-static void add_hex(cJSON *object, const char *name, uint64_t value)
-{
-    char hex[24];
-    snprintf(hex, sizeof hex, "0x%" PRIx64, value);
-    cJSON_AddStringToObject(object, name, hex);
-}
-
 static cJSON *add_field(cJSON *array, const struct svm_report *r, unsigned field)
 {
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "field", vmcb_fields[field].name);
-    add_hex(o, "offset", vmcb_fields[field].offset);
-    if (svm_field_known(r->have, field)) add_hex(o, "value", r->k->f[field]);
+    dump_json_add(o, "offset", vmcb_fields[field].offset);
+    if (svm_field_known(r->have, field)) dump_json_add(o, "value", r->k->f[field]);
     cJSON_AddItemToArray(array, o);
     return o;
 }
@@ -137,7 +131,7 @@ static cJSON *broken_json(const struct svm_report *r, const struct svm_check_row
     for (unsigned i = 0; i < row->read_count; i++)
         add_field(reads, r, row->reads[i]);
     cJSON *field = add_field(wrong, r, row->cure_field);
-    if (svm_field_known(r->have, row->cure_field)) add_hex(field, "nearest", row->cure(r->k));
+    if (svm_field_known(r->have, row->cure_field)) dump_json_add(field, "nearest", row->cure(r->k));
     return o;
 }
 
@@ -163,7 +157,7 @@ static cJSON *report_json(const struct svm_report *r)
     if (r->failed || has_code(r)) {
         uint64_t code = r->failed ? SVM_EXIT_INVALID : r->k->f[VMCB_EXITCODE];
         cJSON *exit = cJSON_AddObjectToObject(o, is_invalid(code) ? "failure" : "exit");
-        add_hex(exit, "exit_code", code);
+        dump_json_add(exit, "exit_code", code);
         cJSON_AddStringToObject(exit, "text", is_invalid(code) ? "VMEXIT_INVALID" : svm_exit_name(code));
     }
     cJSON *broken = cJSON_AddArrayToObject(o, "broken"), *unjudged = cJSON_AddArrayToObject(o, "unjudged");
@@ -176,8 +170,8 @@ static cJSON *report_json(const struct svm_report *r)
     cJSON *fields = cJSON_AddObjectToObject(o, "fields");
     for (unsigned field = 0; field < VMCB_FIELDS; field++)
         if (svm_field_known(r->have, field))
-            add_hex(fields, vmcb_fields[field].name,
-                    r->failed && field == VMCB_EXITCODE ? SVM_EXIT_INVALID : r->k->f[field]);
+            dump_json_add(fields, vmcb_fields[field].name,
+                          r->failed && field == VMCB_EXITCODE ? SVM_EXIT_INVALID : r->k->f[field]);
     return o;
 }
 

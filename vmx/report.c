@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu/dump_text.h"
 #include "cpu/text.h"
 #include "vmx/explain.h"
 
@@ -203,19 +204,12 @@ size_t vmx_report_text(const struct vmx_report *r, char *buf, size_t size)
 
 /* ---- JSON ---- */
 
-static void add_hex(cJSON *object, const char *name, uint64_t value)
-{
-    char hex[24];
-    snprintf(hex, sizeof hex, "0x%" PRIx64, value);
-    cJSON_AddStringToObject(object, name, hex);
-}
-
 static cJSON *add_field(cJSON *array, const struct vmx_report *r, int field)
 {
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "field", vmcs_fields[field].name);
-    add_hex(o, "encoding", vmcs_fields[field].encoding);
-    if (vmx_field_known(r->known, field)) add_hex(o, "value", r->k->f[field]);
+    dump_json_add(o, "encoding", vmcs_fields[field].encoding);
+    if (vmx_field_known(r->known, field)) dump_json_add(o, "value", r->k->f[field]);
     cJSON_AddItemToArray(array, o);
     return o;
 }
@@ -249,7 +243,7 @@ static cJSON *broken_json(const struct vmx_report *r, const struct vmx_check_row
             cJSON_AddItemToArray(allowed, cJSON_CreateString(words));
         }
         if (advice[i].has_nearest && vmx_field_known(r->known, advice[i].field))
-            add_hex(field, "nearest", advice[i].nearest);
+            dump_json_add(field, "nearest", advice[i].nearest);
     }
     return o;
 }
@@ -276,14 +270,15 @@ static cJSON *report_json(const struct vmx_report *r)
     if (r->has_code) {
         cJSON *failure = cJSON_AddObjectToObject(o, "failure");
         code_text(r, words, sizeof words);
-        add_hex(failure, r->code & REASON_ENTRY_FAILURE ? "exit_reason" : "vm_instruction_error", r->code);
-        if (r->code & REASON_ENTRY_FAILURE) add_hex(failure, "qualification", r->qualification);
+        dump_json_add(failure, r->code & REASON_ENTRY_FAILURE ? "exit_reason" : "vm_instruction_error",
+                      r->code);
+        if (r->code & REASON_ENTRY_FAILURE) dump_json_add(failure, "qualification", r->qualification);
         cJSON_AddStringToObject(failure, "text", words);
     }
     if (r->has_msr) {
         cJSON *msr = cJSON_AddObjectToObject(o, "msr");
-        add_hex(msr, "index", r->msr_index);
-        add_hex(msr, "value", r->msr_value);
+        dump_json_add(msr, "index", r->msr_index);
+        dump_json_add(msr, "value", r->msr_value);
     }
     cJSON *broken = cJSON_AddArrayToObject(o, "broken"), *unjudged = cJSON_AddArrayToObject(o, "unjudged");
     for (unsigned i = 0; i < vmx_check_row_count; i++)
@@ -294,7 +289,7 @@ static cJSON *report_json(const struct vmx_report *r)
         }
     cJSON *fields = cJSON_AddObjectToObject(o, "fields");
     for (int field = 0; field < F_COUNT; field++)
-        if (vmx_field_known(r->known, field)) add_hex(fields, vmcs_fields[field].name, r->k->f[field]);
+        if (vmx_field_known(r->known, field)) dump_json_add(fields, vmcs_fields[field].name, r->k->f[field]);
     return o;
 }
 
